@@ -1,0 +1,3 @@
+//! Orderly carries out runbooks. Modules in reading order; the layer rule is in ARCHITECTURE.md.
+
+pub mod clock;
