@@ -1,0 +1,3 @@
+//! Policies: runbooks as code.
+
+pub mod spec;
