@@ -3,6 +3,7 @@
 
 pub mod alert;
 pub mod facts;
+pub mod gate;
 pub mod id;
 pub mod period;
 pub mod plan;
