@@ -138,6 +138,44 @@ impl fmt::Debug for Target {
     }
 }
 
+/// A target as a policy and an alert name it, before the cluster has been asked. Already inside the
+/// policy's allow-list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetQuery {
+    /// The kind that is wanted.
+    pub kind: Kind,
+    /// Where.
+    pub namespace: String,
+    /// How it is found.
+    pub by: TargetBy,
+    /// How many may be found.
+    pub max: u32,
+}
+
+/// The three ways to find a target.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TargetBy {
+    /// By its name.
+    Name(String),
+    /// By a label selector, in Kubernetes' syntax.
+    Selector(String),
+    /// By a pod that it owns.
+    OwnerOfPod(String),
+}
+
+impl fmt::Display for TargetQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, namespace, by, .. } = self;
+        match by {
+            TargetBy::Name(name) => write!(f, "{namespace}/{kind}/{name}"),
+            TargetBy::Selector(selector) => write!(f, "{namespace}/{kind} with {selector}"),
+            TargetBy::OwnerOfPod(pod) => write!(f, "{namespace}/{kind} that owns pod {pod}"),
+        }
+    }
+}
+
 /// Everything that was collected for one incident at one time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Facts {

@@ -1,0 +1,85 @@
+//! Approval: who may decide, how many are needed, and what a decision binds to.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::event::Person;
+use super::id::Digest;
+use super::policy::spec::ApprovalSpec;
+
+/// A question to people about one plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Question {
+    /// Which plan.
+    pub digest: Digest,
+    /// When it was asked.
+    pub asked: Timestamp,
+    /// When it lapses.
+    pub expires: Timestamp,
+    /// How many different people are needed.
+    pub quorum: u32,
+    /// Who agreed so far.
+    pub given: Vec<Given>,
+}
+
+/// One person's agreement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// Who.
+    pub by: Person,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Question {
+    /// Whether enough different people agreed.
+    pub fn answered(&self) -> bool {
+        let people: BTreeSet<_> = self.given.iter().map(|given| &given.by.name).collect();
+        people.len() >= self.quorum.max(1) as usize
+    }
+}
+
+/// Why a person may not decide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase", tag = "why")]
+pub enum MayNot {
+    /// Not on the policy's list.
+    #[error("`{name}` is in none of the groups that may decide: {}", groups.join(", "))]
+    NotListed {
+        /// Who.
+        name: String,
+        /// The groups that may.
+        groups: Vec<String>,
+    },
+    /// Four eyes: whoever asked for it cannot be its only approver.
+    #[error("`{name}` asked for this plan, and the policy wants other eyes on it")]
+    Requester {
+        /// Who.
+        name: String,
+    },
+}
+
+/// Whether `person` may approve or refuse under `spec`. `requester` is whoever asked for the plan,
+/// when a person did.
+///
+/// # Errors
+/// Why not.
+pub fn may_decide(
+    spec: &ApprovalSpec,
+    person: &Person,
+    requester: Option<&str>,
+) -> Result<(), MayNot> {
+    let listed = spec.approvers.is_empty()
+        || spec.approvers.iter().any(|group| person.groups.contains(group));
+    if !listed {
+        let (name, groups) = (person.name.clone(), spec.approvers.clone());
+        return Err(MayNot::NotListed { name, groups });
+    }
+    if spec.four_eyes && spec.quorum <= 1 && requester == Some(person.name.as_str()) {
+        return Err(MayNot::Requester { name: person.name.clone() });
+    }
+    Ok(())
+}
