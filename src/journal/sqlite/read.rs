@@ -1,0 +1,161 @@
+//! The reading side over a few read-only connections.
+//!
+//! Texts are read as bytes, as they are stored: whether they are texts is found out by whoever
+//! checks the hash.
+
+use futures::future::BoxFuture;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{QueryBuilder, Row as _};
+
+use super::super::chain::{Row, stored_time};
+use super::super::entry::{Hash, StreamId};
+use super::super::error::Failure;
+use super::super::store::{Order, Reader, Search, StreamRow};
+use super::failure::failure;
+
+/// Findings of SQLite's own check that are reported: the first says enough.
+const FINDINGS: &str = "PRAGMA integrity_check(10)";
+
+const ROWS_AFTER: &str = "SELECT seq, CAST(stream AS BLOB), CAST(kind AS BLOB), time, body, \
+    previous, hash FROM entries WHERE seq > ? ORDER BY seq LIMIT ?";
+const STREAM_AFTER: &str = "SELECT seq, CAST(stream AS BLOB), CAST(kind AS BLOB), time, body, \
+    previous, hash FROM entries WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?";
+const LAST: &str = "SELECT seq, CAST(stream AS BLOB), CAST(kind AS BLOB), time, body, \
+    previous, hash FROM entries ORDER BY seq DESC LIMIT 1";
+const SEARCH: &str = "SELECT seq, CAST(stream AS BLOB), CAST(kind AS BLOB), time, body, \
+    previous, hash FROM entries WHERE true";
+
+pub(super) struct SqliteReader {
+    pool: SqlitePool,
+    genesis: Hash,
+}
+
+impl SqliteReader {
+    pub(super) fn new(pool: SqlitePool, genesis: Hash) -> Self {
+        Self { pool, genesis }
+    }
+}
+
+fn decode(row: &SqliteRow) -> Result<Row, sqlx::Error> {
+    Ok(Row {
+        seq: row.try_get(0)?,
+        stream: row.try_get(1)?,
+        kind: row.try_get(2)?,
+        time: row.try_get(3)?,
+        body: row.try_get(4)?,
+        previous: row.try_get(5)?,
+        hash: row.try_get(6)?,
+    })
+}
+
+fn decode_all(rows: Result<Vec<SqliteRow>, sqlx::Error>) -> Result<Vec<Row>, Failure> {
+    rows.and_then(|rows| rows.iter().map(decode).collect()).map_err(|error| failure(&error))
+}
+
+/// A page has at most some thousand entries.
+fn bound(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+impl Reader for SqliteReader {
+    fn genesis(&self) -> Hash {
+        self.genesis
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Option<Row>, Failure>> {
+        Box::pin(async move {
+            let row = sqlx::query(LAST).fetch_optional(&self.pool).await;
+            row.and_then(|row| row.as_ref().map(decode).transpose())
+                .map_err(|error| failure(&error))
+        })
+    }
+
+    fn rows_after(&self, seq: i64, limit: usize) -> BoxFuture<'_, Result<Vec<Row>, Failure>> {
+        Box::pin(async move {
+            let query = sqlx::query(ROWS_AFTER).bind(seq).bind(bound(limit));
+            decode_all(query.fetch_all(&self.pool).await)
+        })
+    }
+
+    fn stream_after(
+        &self,
+        stream: StreamId,
+        seq: i64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Row>, Failure>> {
+        Box::pin(async move {
+            let query =
+                sqlx::query(STREAM_AFTER).bind(stream.shared()).bind(seq).bind(bound(limit));
+            decode_all(query.fetch_all(&self.pool).await)
+        })
+    }
+
+    fn search(&self, search: Search) -> BoxFuture<'_, Result<Vec<Row>, Failure>> {
+        Box::pin(async move {
+            let mut query = QueryBuilder::new(SEARCH);
+            if let Some(since) = search.since {
+                // What is finer than stored was cut off there, so it is cut off here.
+                query.push(" AND time >= ").push_bind(stored_time(since));
+            }
+            if let Some(until) = search.until {
+                query.push(" AND time < ").push_bind(stored_time(until));
+            }
+            if let Some(stream) = &search.stream {
+                query.push(" AND stream = ").push_bind(stream.shared());
+            }
+            if !search.kinds.is_empty() {
+                query.push(" AND kind IN (");
+                let mut kinds = query.separated(", ");
+                for kind in &search.kinds {
+                    kinds.push_bind(kind.as_str().to_owned());
+                }
+                query.push(")");
+            }
+            let (past, order) = match search.order {
+                Order::OldestFirst => (" AND seq > ", " ORDER BY seq LIMIT "),
+                Order::NewestFirst => (" AND seq < ", " ORDER BY seq DESC LIMIT "),
+            };
+            if let Some(seq) = search.past {
+                query.push(past).push_bind(i64::try_from(seq).unwrap_or(i64::MAX));
+            }
+            query.push(order).push_bind(bound(search.page()));
+            decode_all(query.build().fetch_all(&self.pool).await)
+        })
+    }
+
+    fn streams_after(
+        &self,
+        after: Option<StreamId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<StreamRow>, Failure>> {
+        Box::pin(async move {
+            let after = after.map_or_else(|| "".into(), |stream| stream.shared());
+            let rows = sqlx::query(
+                "SELECT CAST(stream AS BLOB), count(*), max(seq) FROM entries WHERE stream > ? \
+                 GROUP BY stream ORDER BY stream LIMIT ?",
+            )
+            .bind(after)
+            .bind(bound(limit))
+            .fetch_all(&self.pool)
+            .await;
+            let decode = |row: &SqliteRow| {
+                Ok(StreamRow {
+                    stream: row.try_get(0)?,
+                    version: row.try_get(1)?,
+                    last_seq: row.try_get(2)?,
+                })
+            };
+            rows.and_then(|rows| rows.iter().map(decode).collect()).map_err(|error| failure(&error))
+        })
+    }
+
+    fn damage(&self) -> BoxFuture<'_, Result<Vec<String>, Failure>> {
+        Box::pin(async move {
+            let found: Vec<String> = sqlx::query_scalar(FINDINGS)
+                .fetch_all(&self.pool)
+                .await
+                .map_err(|error| failure(&error))?;
+            Ok(found.into_iter().filter(|finding| finding != "ok").collect())
+        })
+    }
+}
