@@ -1,0 +1,182 @@
+//! Collects the facts about a workload. Has no way to write.
+//!
+//! Each part is a [`Fact`] with its source and time; a part that fails makes that fact unknown, not
+//! the whole (invariant 7). Converting is pure and lives in the files beside this one.
+
+mod collect;
+pub mod convert;
+pub mod history;
+pub mod logs;
+pub mod mask;
+pub mod ownership;
+pub mod pods;
+pub mod rollout;
+
+use serde_json::Value;
+
+use super::connection::{CallError, ReadConnection};
+use super::{json, path};
+use crate::domain::facts::{Kind, Target, Workload};
+
+/// Reads from one cluster.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    connection: ReadConnection,
+}
+
+/// How a policy names its target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// By name.
+    Name(String),
+    /// By a label selector in kubectl's syntax.
+    Selector(String),
+    /// The workload that a pod belongs to.
+    OwnerOfPod(String),
+}
+
+/// Why a workload could not be read at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// It is not there.
+    #[error("`{0}` does not exist: check the namespace and name that the policy makes")]
+    NotFound(Target),
+    /// The call failed.
+    #[error("cannot read `{target}`: {error}")]
+    Call {
+        /// Which workload.
+        target: Target,
+        /// Why not.
+        error: CallError,
+    },
+    /// It has a form that is not understood.
+    #[error("cannot use `{target}`: {what}")]
+    Strange {
+        /// Which workload.
+        target: Target,
+        /// What is strange.
+        what: String,
+    },
+}
+
+/// Why targets could not be found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FindError {
+    /// Nothing there.
+    #[error("no {kind} for `{what}` in namespace `{namespace}`: it may be gone already")]
+    NotFound {
+        /// What was wanted.
+        kind: Kind,
+        /// Where.
+        namespace: String,
+        /// By what.
+        what: String,
+    },
+    /// The pod belongs to something else.
+    #[error("pod `{pod}` belongs to {owner}, but the policy's target is a {kind}")]
+    OtherOwner {
+        /// Which pod.
+        pod: String,
+        /// `Kind/name` of its owner, or `nothing`.
+        owner: String,
+        /// What was wanted.
+        kind: Kind,
+    },
+    /// The call failed.
+    #[error("cannot look for the target: {0}")]
+    Call(#[from] CallError),
+}
+
+impl Reader {
+    /// Reads through `connection`.
+    pub fn new(connection: ReadConnection) -> Self {
+        Self { connection }
+    }
+
+    /// The connection that it reads through.
+    pub fn connection(&self) -> &ReadConnection {
+        &self.connection
+    }
+
+    /// Collects everything about a workload; its parts at the same time.
+    pub async fn workload(&self, target: &Target) -> Result<Workload, ReadError> {
+        collect::workload(&self.connection, target).await
+    }
+
+    /// The live object, raw; nothing when it is not there.
+    pub async fn object(&self, target: &Target) -> Result<Option<Value>, CallError> {
+        let path = path::workload(target.kind, &target.namespace, &target.name);
+        match self.connection.get(&path).await {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Finds the workloads of one kind in one namespace; an empty answer is a [`FindError`].
+    pub async fn find(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        by: &Lookup,
+    ) -> Result<Vec<Target>, FindError> {
+        let target =
+            |name: &str| Target { kind, namespace: namespace.to_owned(), name: name.to_owned() };
+        let not_found = |what: &str| FindError::NotFound {
+            kind,
+            namespace: namespace.to_owned(),
+            what: what.to_owned(),
+        };
+        match by {
+            Lookup::Name(name) => match self.object(&target(name)).await? {
+                Some(_) => Ok(vec![target(name)]),
+                None => Err(not_found(name)),
+            },
+            Lookup::Selector(selector) => {
+                let path = path::namespaced("apps/v1", namespace, kind.plural());
+                let found = self.connection.list(&path, &[("labelSelector", selector)]).await?;
+                let mut targets: Vec<_> =
+                    found.iter().map(|object| target(json::name(object))).collect();
+                targets.sort();
+                if targets.is_empty() { Err(not_found(selector)) } else { Ok(targets) }
+            }
+            Lookup::OwnerOfPod(pod) => {
+                let owner = self.owner_of_pod(namespace, pod).await;
+                match owner {
+                    Ok(Some((owner, name))) if owner == kind.to_string() => Ok(vec![target(&name)]),
+                    Ok(other) => Err(FindError::OtherOwner {
+                        pod: pod.clone(),
+                        owner: other.map_or_else(
+                            || "nothing".to_owned(),
+                            |(kind, name)| format!("`{kind}/{name}`"),
+                        ),
+                        kind,
+                    }),
+                    Err(error) if error.is_not_found() => Err(not_found(&format!("pod {pod}"))),
+                    Err(error) => Err(error.into()),
+                }
+            }
+        }
+    }
+
+    /// Kind and name of the top-most controller that this module knows how to climb to.
+    async fn owner_of_pod(
+        &self,
+        namespace: &str,
+        pod: &str,
+    ) -> Result<Option<(String, String)>, CallError> {
+        let pod = self.connection.get(&path::object("v1", namespace, "pods", pod)).await?;
+        let Some((kind, name)) = controller_name(&pod) else { return Ok(None) };
+        if kind != "ReplicaSet" {
+            return Ok(Some((kind, name)));
+        }
+        let path = path::object("apps/v1", namespace, "replicasets", &name);
+        let replica_set = self.connection.get(&path).await?;
+        Ok(Some(controller_name(&replica_set).unwrap_or((kind, name))))
+    }
+}
+
+fn controller_name(object: &Value) -> Option<(String, String)> {
+    let owner = json::controller(object)?;
+    Some((json::owned(owner, &["kind"]), json::owned(owner, &["name"])))
+}
