@@ -1,6 +1,10 @@
 //! Orderly carries out runbooks. Modules in reading order; the layer rule is in ARCHITECTURE.md.
 
+pub mod alertmanager;
 pub mod clock;
 pub mod domain;
 pub mod journal;
 pub mod kubernetes;
+pub mod notify;
+pub mod outbound;
+pub mod prometheus;

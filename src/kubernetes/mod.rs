@@ -3,7 +3,9 @@
 //! Everything travels as raw JSON: a typed object would silently drop fields newer than the types.
 //! Nothing here chooses anything; what to read and what to write is decided in `domain`.
 
+pub mod access;
 pub mod connection;
+pub mod diff;
 pub mod event;
 pub mod json;
 pub mod path;
