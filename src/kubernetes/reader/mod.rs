@@ -16,23 +16,12 @@ use serde_json::Value;
 
 use super::connection::{CallError, ReadConnection};
 use super::{json, path};
-use crate::domain::facts::{Kind, Target, Workload};
+use crate::domain::facts::{Kind, Target, TargetBy, TargetQuery, Workload};
 
 /// Reads from one cluster.
 #[derive(Clone, Debug)]
 pub struct Reader {
     connection: ReadConnection,
-}
-
-/// How a policy names its target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lookup {
-    /// By name.
-    Name(String),
-    /// By a label selector in kubectl's syntax.
-    Selector(String),
-    /// The workload that a pod belongs to.
-    OwnerOfPod(String),
 }
 
 /// Why a workload could not be read at all.
@@ -63,15 +52,8 @@ pub enum ReadError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
     /// Nothing there.
-    #[error("no {kind} for `{what}` in namespace `{namespace}`: it may be gone already")]
-    NotFound {
-        /// What was wanted.
-        kind: Kind,
-        /// Where.
-        namespace: String,
-        /// By what.
-        what: String,
-    },
+    #[error("`{0}` does not exist: it may be gone already")]
+    NotFound(String),
     /// The pod belongs to something else.
     #[error("pod `{pod}` belongs to {owner}, but the policy's target is a {kind}")]
     OtherOwner {
@@ -81,6 +63,16 @@ pub enum FindError {
         owner: String,
         /// What was wanted.
         kind: Kind,
+    },
+    /// More than the policy allows.
+    #[error("{query} finds {found} workloads, more than {max}: narrow the selector or raise `max`")]
+    TooMany {
+        /// What was wanted.
+        query: String,
+        /// How many there are.
+        found: usize,
+        /// How many may be.
+        max: u32,
     },
     /// The call failed.
     #[error("cannot look for the target: {0}")]
@@ -113,49 +105,43 @@ impl Reader {
         }
     }
 
-    /// Finds the workloads of one kind in one namespace; an empty answer is a [`FindError`].
-    pub async fn find(
-        &self,
-        kind: Kind,
-        namespace: &str,
-        by: &Lookup,
-    ) -> Result<Vec<Target>, FindError> {
+    /// Finds the workloads that a policy names; none is a [`FindError`].
+    pub async fn find(&self, query: &TargetQuery) -> Result<Vec<Target>, FindError> {
+        let TargetQuery { kind, namespace, by, max } = query;
+        let (kind, namespace) = (*kind, namespace.as_str());
         let target =
             |name: &str| Target { kind, namespace: namespace.to_owned(), name: name.to_owned() };
-        let not_found = |what: &str| FindError::NotFound {
-            kind,
-            namespace: namespace.to_owned(),
-            what: what.to_owned(),
-        };
+        let not_found = || FindError::NotFound(query.to_string());
         match by {
-            Lookup::Name(name) => match self.object(&target(name)).await? {
+            TargetBy::Name(name) => match self.object(&target(name)).await? {
                 Some(_) => Ok(vec![target(name)]),
-                None => Err(not_found(name)),
+                None => Err(not_found()),
             },
-            Lookup::Selector(selector) => {
+            TargetBy::Selector(selector) => {
                 let path = path::namespaced("apps/v1", namespace, kind.plural());
                 let found = self.connection.list(&path, &[("labelSelector", selector)]).await?;
                 let mut targets: Vec<_> =
                     found.iter().map(|object| target(json::name(object))).collect();
                 targets.sort();
-                if targets.is_empty() { Err(not_found(selector)) } else { Ok(targets) }
-            }
-            Lookup::OwnerOfPod(pod) => {
-                let owner = self.owner_of_pod(namespace, pod).await;
-                match owner {
-                    Ok(Some((owner, name))) if owner == kind.to_string() => Ok(vec![target(&name)]),
-                    Ok(other) => Err(FindError::OtherOwner {
-                        pod: pod.clone(),
-                        owner: other.map_or_else(
-                            || "nothing".to_owned(),
-                            |(kind, name)| format!("`{kind}/{name}`"),
-                        ),
-                        kind,
-                    }),
-                    Err(error) if error.is_not_found() => Err(not_found(&format!("pod {pod}"))),
-                    Err(error) => Err(error.into()),
+                match targets.len() {
+                    0 => Err(not_found()),
+                    found if u32::try_from(found).is_ok_and(|found| found <= *max) => Ok(targets),
+                    found => Err(FindError::TooMany { query: query.to_string(), found, max: *max }),
                 }
             }
+            TargetBy::OwnerOfPod(pod) => match self.owner_of_pod(namespace, pod).await {
+                Ok(Some((owner, name))) if owner == kind.to_string() => Ok(vec![target(&name)]),
+                Ok(other) => Err(FindError::OtherOwner {
+                    pod: pod.clone(),
+                    owner: other.map_or_else(
+                        || "nothing".to_owned(),
+                        |(kind, name)| format!("`{kind}/{name}`"),
+                    ),
+                    kind,
+                }),
+                Err(error) if error.is_not_found() => Err(not_found()),
+                Err(error) => Err(error.into()),
+            },
         }
     }
 

@@ -110,15 +110,16 @@ pub fn observe(change: &PatchChange, live: &Value, mark: &Mark) -> Observation {
     let missing = change.postcondition.iter().find_map(|expected| missing(expected, live));
     let planned = difference(change, live);
     let marked = json::annotation(live, MARK) == Some(&mark.to_string());
-    match (marked, change.object.subresource.is_some(), missing, planned) {
-        (true, _, None, _) | (false, true, None, _) => Observation::Applied,
-        // Also with a mark: it may be that of an earlier plan of the same incident.
-        (_, _, _, None) => Observation::NotApplied,
-        (true, _, Some(missing), Some(_)) => {
+    match (planned, marked, change.object.subresource.is_some(), missing) {
+        // A change that was made moves the generation on, or the values that it replaces; whatever
+        // the postcondition says, which may have held before.
+        (None, ..) => Observation::NotApplied,
+        (Some(_), true, _, None) | (Some(_), false, true, None) => Observation::Applied,
+        (Some(_), true, _, Some(missing)) => {
             let what = format!("it was applied and then changed: {missing}{}", last_writer(live));
             Observation::Changed { what }
         }
-        (false, _, _, Some(what)) => Observation::Changed { what },
+        (Some(what), false, _, _) => Observation::Changed { what },
     }
 }
 
@@ -126,7 +127,7 @@ pub fn observe(change: &PatchChange, live: &Value, mark: &Mark) -> Observation {
 fn missing(expected: &Expected, live: &Value) -> Option<String> {
     let found = resolve(&expected.path, live);
     let resources = expected.path.iter().any(|step| step == "resources");
-    if found == &expected.value || (resources && same_amount(found, &expected.value)) {
+    if found == expected.value || (resources && same_amount(&found, &expected.value)) {
         return None;
     }
     Some(format!("`{}` is {found}, not {}", expected.path.join("."), expected.value))
@@ -138,14 +139,22 @@ fn same_amount(a: &Value, b: &Value) -> bool {
     amount(a).is_some_and(|a| amount(b) == Some(a))
 }
 
-/// The value at a path; null when there is none.
-pub fn resolve<'a>(path: &[String], object: &'a Value) -> &'a Value {
-    path.iter().try_fold(object, |value, step| enter(step, value)).unwrap_or(&Value::Null)
+/// The value at a path; null when there is none. `[name=agent]` picks the entry of a list,
+/// `{name:image}` makes an object of a list: from each entry's name to its image.
+pub fn resolve(path: &[String], object: &Value) -> Value {
+    let Some((step, rest)) = path.split_first() else { return object.clone() };
+    if let (Value::Array(items), Some((key, field))) = (object, inside(step, '{', '}', ':')) {
+        let entries = items.iter().filter_map(|item| {
+            let name = item.get(key)?.as_str()?.to_owned();
+            Some((name, item.get(field).cloned().unwrap_or(Value::Null)))
+        });
+        return resolve(rest, &Value::Object(entries.collect()));
+    }
+    enter(step, object).map_or(Value::Null, |value| resolve(rest, value))
 }
 
 fn enter<'a>(step: &str, value: &'a Value) -> Option<&'a Value> {
-    let picked = step.strip_prefix('[').and_then(|step| step.strip_suffix(']'));
-    match (value, picked.and_then(|picked| picked.split_once('='))) {
+    match (value, inside(step, '[', ']', '=')) {
         (Value::Array(items), Some((field, wanted))) => {
             items.iter().find(|item| match item.get(field) {
                 Some(Value::String(text)) => text == wanted,
@@ -156,6 +165,10 @@ fn enter<'a>(step: &str, value: &'a Value) -> Option<&'a Value> {
         (Value::Array(items), None) => items.get(step.parse::<usize>().ok()?),
         (value, _) => value.get(step),
     }
+}
+
+fn inside(step: &str, open: char, close: char, between: char) -> Option<(&str, &str)> {
+    step.strip_prefix(open)?.strip_suffix(close)?.split_once(between)
 }
 
 /// Whether every field that a step promises is there; says which is not.

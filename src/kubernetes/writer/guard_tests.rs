@@ -1,11 +1,12 @@
 //! What is compared before a change and looked for after it.
 
 use super::*;
-use crate::domain::id::{Episode, Fingerprint, IncidentId};
+use crate::domain::id::{Digest, Episode, Fingerprint, IncidentId};
 
 fn mark() -> Mark {
     let episode = Episode { fingerprint: Fingerprint(1), starts_at: jiff::Timestamp::UNIX_EPOCH };
-    Mark { incident: IncidentId::of(episode), step: 0 }
+    let plan = Digest::of("test", &0);
+    Mark { incident: IncidentId::of(episode), plan, step: 0 }
 }
 
 fn change(subresource: Option<&str>) -> PatchChange {
@@ -82,6 +83,8 @@ fn a_marked_patch_is_seen_as_applied_also_when_the_server_writes_the_amount_its_
     let seen = |live: Value| observe(&change(None), &live, &mark());
     assert_eq!(seen(live(5, Some(&ours), "1Gi", 3)), Observation::Applied);
     assert_eq!(seen(live(4, None, "512Mi", 3)), Observation::NotApplied);
+    // Neither a mark nor a postcondition that held all along makes a change of it.
+    assert_eq!(seen(live(4, Some(&ours), "1Gi", 3)), Observation::NotApplied);
     let Observation::Changed { what } = seen(live(6, Some(&ours), "2Gi", 3)) else {
         panic!("not seen as changed")
     };
@@ -99,6 +102,13 @@ fn a_scale_is_seen_by_its_number_and_the_generation() {
     assert_eq!(seen(4, 3), Observation::NotApplied);
     assert_eq!(seen(5, 5), Observation::Applied);
     assert!(matches!(seen(6, 4), Observation::Changed { .. }));
+}
+
+#[test]
+fn a_list_can_be_expected_as_a_whole_by_name() {
+    let path = ["spec", "containers", "{name:image}"].map(str::to_owned);
+    let object = json!({"spec": {"containers": [{"name": "a", "image": "a:1"}, {"name": "b"}]}});
+    assert_eq!(resolve(&path, &object), json!({"a": "a:1", "b": null}));
 }
 
 #[test]

@@ -168,6 +168,7 @@ impl Writer {
             before: json!({"pods": delete.pods.iter().map(wanted).collect::<Vec<_>>()}),
             after: json!({"pods": [], "deleted": deleted}),
             resource_version: String::new(),
+            left: None,
         }
     }
 
@@ -231,19 +232,30 @@ fn unread(error: CallError) -> Performed {
 fn done(change: &PatchChange, live: &Value, answer: &Value) -> Performed {
     let before = convert::stripped(live);
     let resource_version = json::resource_version(answer).to_owned();
-    let mut after = convert::stripped(answer);
-    // A subresource answers with itself; what it changed is shown on the object.
-    if change.object.subresource.is_some() {
-        let replicas = answer.pointer("/spec/replicas").cloned().unwrap_or(Value::Null);
-        after = before.clone();
-        if let Some(place) = after.pointer_mut("/spec/replicas") {
-            *place = replicas;
-        }
-        if let Some(place) = after.pointer_mut("/metadata/resourceVersion") {
-            *place = resource_version.as_str().into();
+    let after = match change.object.subresource {
+        None => convert::stripped(answer),
+        Some(_) => with_replicas(&before, answer),
+    };
+    let left = Some((json::uid(&after).to_owned(), json::generation(&after)));
+    Performed::Done { before, after, resource_version, left }
+}
+
+/// A subresource answers with itself; what it changed is shown on the object. The precondition
+/// guarantees that the change was made to exactly this version of it, so its generation is known.
+fn with_replicas(before: &Value, answer: &Value) -> Value {
+    let mut after = before.clone();
+    let replicas = answer.pointer("/spec/replicas").cloned().unwrap_or(Value::Null);
+    let moved = before.pointer("/spec/replicas") != Some(&replicas);
+    if let Some(spec) = after.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.insert("replicas".to_owned(), replicas);
+    }
+    if let Some(metadata) = after.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("resourceVersion".to_owned(), json::resource_version(answer).into());
+        if moved {
+            metadata.insert("generation".to_owned(), (json::generation(before) + 1).into());
         }
     }
-    Performed::Done { before, after, resource_version }
+    after
 }
 
 /// The client library's own options are serialised rightly today; these bytes are ours and tested.

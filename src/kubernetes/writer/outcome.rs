@@ -6,7 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::domain::id::IncidentId;
+use crate::domain::authority::ApprovedStep;
+use crate::domain::id::{Digest, IncidentId};
 use crate::kubernetes::connection::{CallError, Rejection};
 
 /// The idempotency mark of a step: written with the change, looked for after a crash.
@@ -14,13 +15,21 @@ use crate::kubernetes::connection::{CallError, Rejection};
 pub struct Mark {
     /// For which incident.
     pub incident: IncidentId,
-    /// Which step of its plan.
+    /// Which of its plans: a fallback has a first step too.
+    pub plan: Digest,
+    /// Which step of it, from 0.
     pub step: usize,
+}
+
+impl From<&ApprovedStep> for Mark {
+    fn from(step: &ApprovedStep) -> Self {
+        Self { incident: step.incident().clone(), plan: step.digest(), step: step.index() }
+    }
 }
 
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.incident, self.step)
+        write!(f, "{}/{}/{}", self.incident, self.plan.short(), self.step)
     }
 }
 
@@ -105,6 +114,8 @@ pub enum Performed {
         after: Value,
         /// The `resourceVersion` of the object after.
         resource_version: String,
+        /// The object's uid and generation after: what a later step on it expects. Nothing for pods.
+        left: Option<(String, i64)>,
     },
     /// The server said no; nothing was changed.
     Refused(Refusal),
