@@ -14,6 +14,7 @@ pub mod gate;
 pub mod id;
 pub mod incident;
 pub mod lifecycle;
+pub mod nearest;
 pub mod period;
 pub mod plan;
 pub mod policy;

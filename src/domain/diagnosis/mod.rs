@@ -3,6 +3,13 @@
 //! An expression that cannot be decided is not false. The search stops there, because a later cause
 //! is a bolder guess than the one that may hold (invariant 7).
 
+pub mod expression;
+#[cfg(test)]
+pub(crate) mod sample;
+pub mod typing;
+pub mod view;
+pub mod vocabulary;
+
 use serde::{Deserialize, Serialize};
 
 /// What the facts say about a policy's causes.

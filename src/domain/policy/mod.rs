@@ -1,3 +1,7 @@
 //! Policies: runbooks as code.
 
+pub mod matcher;
+pub mod name;
+mod promql;
 pub mod spec;
+pub mod template;

@@ -1,0 +1,549 @@
+//! Templates over an alert's labels and annotations: `{{ labels.agent_id }}-deployment`.
+//!
+//! The language is the smallest that does the work: a placeholder names one label or annotation and
+//! may pass it through filters. There are no blocks, no arithmetic and no functions, so rendering
+//! cannot run away; and what a label says is only ever text, never a template.
+//!
+//! In PromQL, a placeholder may only stand inside a quoted string, where its value is escaped so
+//! that it cannot end the string; after `=~` and `!~` it is quoted as a regular expression too.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::name::{KubernetesName, label_value};
+use super::promql::{Promql, Quoting, escape};
+use crate::domain::alert::{Alert, Labels};
+
+/// Longest template: longer than any Kubernetes name, long enough for a query with ten lines.
+pub const MAX_SOURCE: usize = 4 * 1024;
+/// Longest rendered text; a label may be long, a query is not.
+const MAX_RENDERED: usize = 16 * 1024;
+/// A text with placeholders, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    source: String,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Value { place: Place, name: String, filters: Vec<Filter>, quoting: Quoting },
+}
+
+/// Where a placeholder's value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// The alert's labels.
+    Labels,
+    /// The alert's annotations.
+    Annotations,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Labels => "label",
+            Self::Annotations => "annotation",
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Filter {
+    Lower,
+    Default(String),
+    TrimPrefix(String),
+    TrimSuffix(String),
+}
+
+/// Why a template cannot be used or rendered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// The template itself is wrong.
+    #[error("{message}")]
+    Syntax {
+        /// What is wrong and what to write.
+        message: String,
+        /// The byte in the template where it is.
+        offset: usize,
+        /// How many bytes are wrong.
+        length: usize,
+    },
+    /// The alert does not carry what the template needs.
+    #[error("the alert has no {place} `{name}`, which `{template}` needs")]
+    Missing {
+        /// Label or annotation.
+        place: Place,
+        /// Its name.
+        name: String,
+        /// The template.
+        template: String,
+    },
+    /// The result is no name of a Kubernetes object.
+    #[error("`{template}` gives `{rendered}`, which is not a Kubernetes name: {reason}")]
+    NotAName {
+        /// The template.
+        template: String,
+        /// What came out, shortened.
+        rendered: String,
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
+    /// The result is no value of a label.
+    #[error(
+        "`{template}` gives `{rendered}`, which is not the value of a Kubernetes label: {reason}"
+    )]
+    NotALabelValue {
+        /// The template.
+        template: String,
+        /// What came out, shortened.
+        rendered: String,
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
+    /// The result is too long.
+    #[error("`{template}` gives more than {MAX_RENDERED} bytes")]
+    TooLong {
+        /// The template.
+        template: String,
+    },
+}
+
+impl Template {
+    /// Checks a template whose result is a name or a label's value.
+    pub fn parse(source: &str) -> Result<Self, TemplateError> {
+        Self::parse_with(source, |_, _| Ok(Quoting::Nothing))
+    }
+
+    /// Checks a template for PromQL: placeholders only inside quotes.
+    pub fn parse_promql(source: &str) -> Result<Self, TemplateError> {
+        let mut state = Promql::default();
+        Self::parse_with(source, |text, offset| {
+            state.read(text);
+            state.quoting().ok_or_else(|| {
+                let message = "in PromQL a placeholder must stand inside \"double\" or 'single' \
+                               quotes"
+                    .to_owned();
+                TemplateError::Syntax { message, offset, length: 2 }
+            })
+        })
+    }
+
+    fn parse_with(
+        source: &str,
+        mut quoting: impl FnMut(&str, usize) -> Result<Quoting, TemplateError>,
+    ) -> Result<Self, TemplateError> {
+        let syntax = |message: &str, offset: usize, length: usize| TemplateError::Syntax {
+            message: message.to_owned(),
+            offset,
+            length,
+        };
+        if source.len() > MAX_SOURCE {
+            let message = format!("the template is longer than {MAX_SOURCE} bytes");
+            return Err(TemplateError::Syntax { message, offset: 0, length: source.len() });
+        }
+        for marker in ["{%", "{#"] {
+            if let Some(at) = source.find(marker) {
+                return Err(syntax("only `{{ labels.NAME }}` placeholders are understood", at, 2));
+            }
+        }
+        let mut pieces = Vec::new();
+        let mut at = 0;
+        while let Some(found) = source[at..].find("{{") {
+            let (text, open) = (&source[at..at + found], at + found);
+            let quoting = quoting(text, open)?;
+            if !text.is_empty() {
+                pieces.push(Piece::Text(text.to_owned()));
+            }
+            let inner = open + 2;
+            let mut words = Words { source, at: inner };
+            pieces.push(words.placeholder(open, quoting)?);
+            at = words.at;
+        }
+        let _after = quoting(&source[at..], at);
+        if at < source.len() {
+            pieces.push(Piece::Text(source[at..].to_owned()));
+        }
+        Ok(Self { source: source.to_owned(), pieces })
+    }
+
+    /// As it was written.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The labels that an alert must have for this to be rendered.
+    pub fn required_labels(&self) -> BTreeSet<&str> {
+        let required = self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Value { place: Place::Labels, name, filters, .. }
+                if !filters.iter().any(|filter| matches!(filter, Filter::Default(_))) =>
+            {
+                Some(name.as_str())
+            }
+            Piece::Value { .. } | Piece::Text(_) => None,
+        });
+        required.collect()
+    }
+
+    /// The text for `alert`.
+    pub fn render(&self, alert: &Alert) -> Result<String, TemplateError> {
+        self.render_with(&alert.labels, &alert.annotations)
+    }
+
+    /// The text for these labels and annotations.
+    pub fn render_with(
+        &self,
+        labels: &Labels,
+        annotations: &Labels,
+    ) -> Result<String, TemplateError> {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(literal) => text.push_str(literal),
+                Piece::Value { place, name, filters, quoting } => {
+                    let all = match place {
+                        Place::Labels => labels,
+                        Place::Annotations => annotations,
+                    };
+                    // An empty label is a missing one, as everywhere in Prometheus.
+                    let given = all.get(name).map(String::as_str).filter(|value| !value.is_empty());
+                    let value = filtered(given, filters).ok_or_else(|| TemplateError::Missing {
+                        place: *place,
+                        name: name.clone(),
+                        template: self.source.clone(),
+                    })?;
+                    if value.len() > MAX_RENDERED {
+                        return Err(TemplateError::TooLong { template: self.source.clone() });
+                    }
+                    escape(&value, *quoting, &mut text);
+                }
+            }
+            if text.len() > MAX_RENDERED {
+                return Err(TemplateError::TooLong { template: self.source.clone() });
+            }
+        }
+        Ok(text)
+    }
+
+    /// The name of an object.
+    pub fn render_name(&self, alert: &Alert) -> Result<KubernetesName, TemplateError> {
+        let rendered = self.render(alert)?;
+        KubernetesName::object(&rendered).map_err(|reason| self.not_a_name(&rendered, reason))
+    }
+
+    /// The name of a namespace.
+    pub fn render_namespace(&self, alert: &Alert) -> Result<KubernetesName, TemplateError> {
+        let rendered = self.render(alert)?;
+        KubernetesName::namespace(&rendered).map_err(|reason| self.not_a_name(&rendered, reason))
+    }
+
+    /// The value of a label, for a selector.
+    pub fn render_label_value(&self, alert: &Alert) -> Result<String, TemplateError> {
+        let rendered = self.render(alert)?;
+        label_value(&rendered).map_err(|reason| TemplateError::NotALabelValue {
+            template: self.source.clone(),
+            rendered: shortened(&rendered),
+            reason,
+        })?;
+        Ok(rendered)
+    }
+
+    fn not_a_name(&self, rendered: &str, reason: &'static str) -> TemplateError {
+        let template = self.source.clone();
+        TemplateError::NotAName { template, rendered: shortened(rendered), reason }
+    }
+}
+
+/// Renders the PromQL template `source` for `alert`; values cannot leave their quotes.
+pub fn render_promql(source: &str, alert: &Alert) -> Result<String, TemplateError> {
+    Template::parse_promql(source)?.render(alert)
+}
+
+fn shortened(text: &str) -> String {
+    const SHOWN: usize = 80;
+    let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_default).collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn filtered(given: Option<&str>, filters: &[Filter]) -> Option<String> {
+    let mut value = given.map(str::to_owned);
+    for filter in filters {
+        value = match (filter, value) {
+            (Filter::Default(text), None) => Some(text.clone()),
+            (Filter::Default(_), some) => some,
+            (Filter::Lower, some) => some.map(|text| text.to_lowercase()),
+            (Filter::TrimPrefix(prefix), some) => some
+                .map(|text| text.strip_prefix(prefix.as_str()).map(str::to_owned).unwrap_or(text)),
+            (Filter::TrimSuffix(suffix), some) => some
+                .map(|text| text.strip_suffix(suffix.as_str()).map(str::to_owned).unwrap_or(text)),
+        };
+    }
+    value
+}
+
+/// Reads one placeholder.
+struct Words<'s> {
+    source: &'s str,
+    at: usize,
+}
+
+impl Words<'_> {
+    fn placeholder(&mut self, open: usize, quoting: Quoting) -> Result<Piece, TemplateError> {
+        let start = self.skip_space();
+        let place = match self.identifier() {
+            "labels" => Place::Labels,
+            "annotations" => Place::Annotations,
+            _ => {
+                let message = "write `{{ labels.NAME }}` or `{{ annotations.NAME }}`";
+                return Err(self.error(message, start));
+            }
+        };
+        let name = if self.skip_if('.') {
+            let at = self.at;
+            let name = self.identifier().to_owned();
+            if name.is_empty() {
+                return Err(self.error("a name is missing after the `.`", at));
+            }
+            name
+        } else if self.skip_if('[') {
+            let name = self.text()?;
+            if !self.skip_if(']') {
+                return Err(self.error("the closing `]` is missing", self.at));
+            }
+            name
+        } else {
+            let message = "say which one: `labels.NAME` or `labels[\"any name\"]`";
+            return Err(self.error(message, start));
+        };
+        let mut filters = Vec::new();
+        loop {
+            self.skip_space();
+            if self.source[self.at..].starts_with("}}") {
+                self.at += 2;
+                return Ok(Piece::Value { place, name, filters, quoting });
+            }
+            if self.at == self.source.len() {
+                return Err(self.error("the closing `}}` is missing", open));
+            }
+            if !self.skip_if('|') {
+                return Err(self.error("only `|` and a filter, or `}}`, may follow here", self.at));
+            }
+            filters.push(self.filter()?);
+        }
+    }
+
+    fn filter(&mut self) -> Result<Filter, TemplateError> {
+        let start = self.skip_space();
+        match self.identifier() {
+            "lower" => Ok(Filter::Lower),
+            "default" => Ok(Filter::Default(self.argument()?)),
+            "trimPrefix" => Ok(Filter::TrimPrefix(self.argument()?)),
+            "trimSuffix" => Ok(Filter::TrimSuffix(self.argument()?)),
+            _ => {
+                let message = "the filters are `lower`, `default(\"…\")`, `trimPrefix(\"…\")` and \
+                               `trimSuffix(\"…\")`";
+                Err(self.error(message, start))
+            }
+        }
+    }
+
+    fn argument(&mut self) -> Result<String, TemplateError> {
+        if !self.skip_if('(') {
+            return Err(self.error("a text in parentheses is missing", self.at));
+        }
+        let text = self.text()?;
+        if !self.skip_if(')') {
+            return Err(self.error("the closing `)` is missing", self.at));
+        }
+        Ok(text)
+    }
+
+    /// A quoted text; there are no escapes, because no name needs one.
+    fn text(&mut self) -> Result<String, TemplateError> {
+        let start = self.skip_space();
+        let quote = self.source[start..].chars().next().filter(|c| matches!(c, '"' | '\''));
+        let Some(quote) = quote else {
+            return Err(self.error("a quoted text is missing", start));
+        };
+        let Some(length) = self.source[start + 1..].find(quote) else {
+            return Err(self.error("the closing quote is missing", start));
+        };
+        self.at = start + length + 2;
+        let text = self.source[start + 1..start + 1 + length].to_owned();
+        self.skip_space();
+        Ok(text)
+    }
+
+    fn identifier(&mut self) -> &str {
+        let rest = &self.source[self.at..];
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        self.at += end;
+        &rest[..end]
+    }
+
+    fn skip_space(&mut self) -> usize {
+        let rest = &self.source[self.at..];
+        self.at += rest.len() - rest.trim_start().len();
+        self.at
+    }
+
+    fn skip_if(&mut self, wanted: char) -> bool {
+        let found = self.source[self.at..].starts_with(wanted);
+        if found {
+            self.at += wanted.len_utf8();
+        }
+        found
+    }
+
+    fn error(&self, message: &str, offset: usize) -> TemplateError {
+        let end = self.at.max(offset + 1).min(self.source.len());
+        let length = end.saturating_sub(offset);
+        TemplateError::Syntax { message: message.to_owned(), offset, length }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> Labels {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn render(source: &str, pairs: &[(&str, &str)]) -> Result<String, TemplateError> {
+        Template::parse(source)?.render_with(&labels(pairs), &Labels::new())
+    }
+
+    fn promql(source: &str, value: &str) -> String {
+        let template = Template::parse_promql(source).expect("a template");
+        template.render_with(&labels(&[("a", value)]), &Labels::new()).expect("a query")
+    }
+
+    #[test]
+    fn names_are_made_from_labels() {
+        let alert = [("agent_id", "Support"), ("k8s.pod", "p-1")];
+        assert_eq!(render("{{ labels.agent_id }}-x", &alert).as_deref(), Ok("Support-x"));
+        assert_eq!(render("{{labels.agent_id|lower}}", &alert).as_deref(), Ok("support"));
+        assert_eq!(render("{{ labels[\"k8s.pod\"] }}", &alert).as_deref(), Ok("p-1"));
+        assert_eq!(render("{{ labels.x | default('y') }}", &alert).as_deref(), Ok("y"));
+        let trimmed = "{{ labels['k8s.pod'] | trimPrefix(\"p-\") | trimSuffix(\"z\") }}";
+        assert_eq!(render(trimmed, &alert).as_deref(), Ok("1"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        let cases = [
+            ("{{ labels.x", 0, "closing `}}` is missing"),
+            ("{{ 7*7 }}", 3, "write `{{ labels.NAME }}`"),
+            ("a{% for x in y %}", 1, "only `{{ labels.NAME }}` placeholders"),
+            ("{{ labels }}", 3, "say which one"),
+            ("{{ labels.x | upper }}", 14, "the filters are"),
+            ("{{ labels.x + 1 }}", 12, "only `|` and a filter"),
+            ("{{ labels[x] }}", 10, "quoted text is missing"),
+        ];
+        for (source, at, text) in cases {
+            match Template::parse(source) {
+                Err(TemplateError::Syntax { message, offset, .. }) => {
+                    assert!(message.contains(text), "{source}: {message}");
+                    assert_eq!(offset, at, "{source}");
+                }
+                other => panic!("{source}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn hostile_labels_make_no_name() {
+        let hostile = [
+            "../../kube-system",
+            "{{ 7*7 }}",
+            "a b",
+            "A",
+            "-a",
+            "a-",
+            "a..b",
+            "a/../b",
+            "%2e%2e",
+            "a\nb",
+            "é",
+        ];
+        for value in hostile {
+            let template = Template::parse("{{ labels.a }}").expect("a template");
+            let rendered = template.render_with(&labels(&[("a", value)]), &Labels::new());
+            assert_eq!(rendered.as_deref(), Ok(value), "a label's value is never a template");
+            assert!(KubernetesName::object(value).is_err(), "{value}");
+            assert!(KubernetesName::namespace(value).is_err(), "{value}");
+        }
+        assert!(KubernetesName::object("a.b-c.d").is_ok());
+        assert!(KubernetesName::namespace("a.b").is_err());
+        assert!(KubernetesName::object(&"a".repeat(254)).is_err());
+        assert!(KubernetesName::namespace(&"a".repeat(64)).is_err());
+        assert!(label_value("").is_ok() && label_value("a=b,c").is_err());
+    }
+
+    #[test]
+    fn a_missing_or_empty_label_is_an_error_that_names_it() {
+        let error = render("{{ labels.agent_id }}", &[("agent_id", "")]).expect_err("empty");
+        assert_eq!(
+            error.to_string(),
+            "the alert has no label `agent_id`, which `{{ labels.agent_id }}` needs"
+        );
+    }
+
+    #[test]
+    fn a_value_cannot_leave_its_quotes_in_promql() {
+        let query = r#"up{a="{{ labels.a }}"}"#;
+        assert_eq!(promql(query, "x"), r#"up{a="x"}"#);
+        assert_eq!(promql(query, "x\"} or vector(0) #"), r#"up{a="x\x22} or vector(0) #"}"#);
+        assert_eq!(promql(query, "\\"), r#"up{a="\\"}"#);
+        assert_eq!(promql("up{a='{{ labels.a }}'}", "x'\n"), r"up{a='x\x27\n'}");
+        assert_eq!(promql(r#"up{a=~"{{ labels.a }}-.*"}"#, "a.*"), r#"up{a=~"a\\.\\*-.*"}"#);
+        assert_eq!(promql(r#"up{a !~ "{{ labels.a }}"}"#, "|"), r#"up{a !~ "\\|"}"#);
+        assert_eq!(promql(r#"up{b=~"x",a="{{ labels.a }}"}"#, "a.b"), r#"up{b=~"x",a="a.b"}"#);
+        for outside in ["{{ labels.a }}", "up{a=`{{ labels.a }}`}", "up # \"{{ labels.a }}\""] {
+            assert!(Template::parse_promql(outside).is_err(), "{outside}");
+        }
+    }
+
+    #[test]
+    fn only_labels_without_a_default_are_required() {
+        let template =
+            Template::parse("{{ labels.a }}{{ labels.b | default('x') }}{{ annotations.c }}");
+        let required = template.expect("a template").required_labels().len();
+        assert_eq!(required, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_an_answer_not_a_panic(source in any::<String>(), value in any::<String>()) {
+            for template in [Template::parse(&source), Template::parse_promql(&source)].into_iter().flatten() {
+                let _answer = template.render_with(&labels(&[("a", &value)]), &Labels::new());
+            }
+        }
+
+        #[test]
+        fn no_value_ends_a_promql_string(value in "(?s).+") {
+            let query = promql(r#"up{a="{{ labels.a }}"}"#, &value);
+            let inner = query.strip_prefix("up{a=\"").and_then(|rest| rest.strip_suffix("\"}"));
+            let inner = inner.expect("the frame is intact");
+            prop_assert!(!inner.contains(['"', '\'', '\n']));
+            let mut state = Promql::default();
+            state.read(&query);
+            prop_assert!(state.quote.is_none());
+        }
+
+        #[test]
+        fn what_is_a_name_is_harmless_in_a_path(value in "[a-z0-9./%{}-]{0,12}") {
+            if let Ok(name) = KubernetesName::object(&value) {
+                let harmless = !name.as_str().contains(['/', '%', '{']) && !name.as_str().contains("..");
+                prop_assert!(harmless);
+            }
+        }
+    }
+}
