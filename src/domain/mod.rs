@@ -9,6 +9,7 @@ pub mod check;
 pub mod claim;
 pub mod diagnosis;
 pub mod event;
+pub mod explain;
 pub mod facts;
 pub mod gate;
 pub mod id;

@@ -219,7 +219,11 @@ fn stable(look: &Look<'_>) -> Result<String, String> {
     if pods == 0 { Err("there are no pods".to_owned()) } else { Ok(format!("{pods} pods ready")) }
 }
 
-fn threshold(spec: &QuerySpec, answer: Option<&Fact<Vec<f64>>>) -> Result<String, String> {
+/// Whether every sample of an answer is where the query asks for it.
+///
+/// # Errors
+/// What is seen instead.
+pub fn threshold(spec: &QuerySpec, answer: Option<&Fact<Vec<f64>>>) -> Result<String, String> {
     let values = match answer {
         Some(Fact::Known { value, .. }) if !value.is_empty() => value,
         Some(Fact::Known { .. } | Fact::Absent { .. }) => {

@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 pub mod batch;
 pub mod chain;
+pub mod codec;
 pub mod entry;
 pub mod error;
 pub mod faults;

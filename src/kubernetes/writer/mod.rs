@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use super::connection::{CallError, WriteConnection};
 use super::reader::convert;
 use super::{event, json, path};
+use crate::domain::authority::ApprovedStep;
+use crate::domain::claim::IncidentClaim;
 use crate::domain::plan::{Change, DeletePods, PatchChange, Step};
 use outcome::Failure;
 pub use outcome::{Again, DryRun, Mark, Observation, Performed, Refusal};
@@ -66,9 +68,17 @@ impl Writer {
         }
     }
 
-    /// Performs the step.
-    pub async fn perform(&self, step: &Step, mark: &Mark) -> Performed {
-        match &step.change {
+    /// Performs a step that the incident's events approve, for whoever has the incident in hand
+    /// (invariant 2).
+    pub async fn perform(&self, approved: &ApprovedStep, claim: &IncidentClaim) -> Performed {
+        if claim.incident() != approved.incident() {
+            let (step, held) = (approved.incident(), claim.incident());
+            let message = format!("the step is of incident {step}, the claim of {held}");
+            let refusal = Refusal { message, ..not_ours() };
+            return Performed::Refused(refusal);
+        }
+        let mark = &Mark::from(approved);
+        match &approved.step().change {
             Change::Patch(change) => self.patch(change, mark, Mode::Real).await,
             Change::DeletePods(pods) => self.delete_pods(pods, Mode::Real).await,
             Change::Notify { .. } => Performed::Refused(not_ours()),
@@ -76,8 +86,9 @@ impl Writer {
     }
 
     /// Looks whether the step was performed. Changes nothing.
-    pub async fn observe(&self, step: &Step, mark: &Mark) -> Observation {
-        match &step.change {
+    pub async fn observe(&self, approved: &ApprovedStep) -> Observation {
+        let mark = &Mark::from(approved);
+        match &approved.step().change {
             Change::Patch(change) => match self.connection.get(&object_path(change)).await {
                 Ok(live) => guard::observe(change, &live, mark),
                 Err(error) if error.is_not_found() => Observation::Gone,

@@ -1,0 +1,115 @@
+//! Between events and entries: JSON with the stream and kind beside it.
+//!
+//! The encoding is versioned in the body (`v`). What is stored is never written again: an old body
+//! is read by the decoder of its version, and the hash covers the bytes as they are (invariant 6).
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Draft, Entry, Kind, StreamId};
+use crate::domain::event::{Event, Stream};
+
+/// The version that is written.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Written<'a> {
+    v: u32,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    v: u32,
+}
+
+/// An entry that does not say what its kind says.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Written by a newer program.
+    #[error(
+        "entry {seq} is of version {version}, newer than this program knows ({VERSION}): upgrade it"
+    )]
+    Newer {
+        /// Which entry.
+        seq: u64,
+        /// Its version.
+        version: u32,
+    },
+    /// Not an event.
+    #[error("entry {seq} (`{kind}`) cannot be read: {why}")]
+    Unreadable {
+        /// Which entry.
+        seq: u64,
+        /// Its kind.
+        kind: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// An event as it was read back.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// Its place in the journal.
+    pub seq: u64,
+    /// Its stream.
+    pub stream: Stream,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: Event,
+}
+
+/// The name of a stream in the journal.
+pub fn stream_id(stream: &Stream) -> StreamId {
+    // An incident id has 12 characters of a fixed alphabet, the other names are constants.
+    StreamId::new(stream.name()).expect("stream names are short and printable")
+}
+
+/// The kind of an event in the journal.
+pub fn kind(event: &Event) -> Kind {
+    Kind::from_static(event.kind())
+}
+
+/// The kinds of these names.
+pub fn kinds(names: &[&'static str]) -> Vec<Kind> {
+    names.iter().map(|name| Kind::from_static(name)).collect()
+}
+
+/// One event, ready to be appended.
+pub fn encode(stream: &Stream, time: Timestamp, event: &Event) -> Draft {
+    let written = Written { v: VERSION, event };
+    // Events hold text, numbers and maps with text keys, which JSON always takes.
+    let body = serde_json::to_vec(&written).expect("an event is always JSON");
+    Draft { stream: stream_id(stream), kind: kind(event), time, body }
+}
+
+/// A time as it will be read back: entries are stored to the microsecond.
+pub fn stored_time(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+}
+
+/// One entry, read back.
+///
+/// # Errors
+/// When it was written by a newer program, or is no event of a known stream.
+pub fn decode(entry: &Entry) -> Result<Recorded, DecodeError> {
+    let unreadable = |why: String| DecodeError::Unreadable {
+        seq: entry.seq,
+        kind: entry.kind.as_str().to_owned(),
+        why,
+    };
+    let version: Version =
+        serde_json::from_slice(&entry.body).map_err(|error| unreadable(error.to_string()))?;
+    if version.v > VERSION {
+        return Err(DecodeError::Newer { seq: entry.seq, version: version.v });
+    }
+    let event: Event =
+        serde_json::from_slice(&entry.body).map_err(|error| unreadable(error.to_string()))?;
+    let name = entry.stream.as_str();
+    let stream =
+        Stream::parse(name).ok_or_else(|| unreadable(format!("its stream is `{name}`")))?;
+    Ok(Recorded { seq: entry.seq, stream, at: entry.time, event })
+}
