@@ -8,3 +8,4 @@ pub mod kubernetes;
 pub mod notify;
 pub mod outbound;
 pub mod prometheus;
+pub mod sandbox;
