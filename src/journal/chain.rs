@@ -19,7 +19,7 @@
 //!
 //! The chain has no key: whoever can write the file can also compute a new chain from some entry
 //! on to the end, and can cut the end off. Only an anchor kept elsewhere (a sequence number and
-//! its hash, see [`super::verify`]) finds that.
+//! its hash, see [`mod@super::verify`]) finds that.
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};

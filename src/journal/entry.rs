@@ -118,7 +118,7 @@ impl Hash {
         &self.0
     }
 
-    /// From 64 hexadecimal digits, as [`Hash`] is displayed.
+    /// From 64 hexadecimal digits, as [`struct@Hash`] is displayed.
     pub fn from_hex(text: &str) -> Result<Self, NameError> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).map_err(|_| NameError::NotAHash)?;

@@ -10,9 +10,9 @@ use futures::future::BoxFuture;
 use super::chain::{self, Row, stored_time};
 use super::entry::{Entry, Hash, Head, Identity, StreamId};
 use super::error::Failure;
+use super::opened::Opened;
 use super::reader::JournalReader;
 use super::store::{Order, Reader, Search, Store, StreamRow};
-use super::writer::Opened;
 
 /// The journal's content.
 #[derive(Debug, Clone)]

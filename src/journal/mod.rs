@@ -7,8 +7,8 @@
 //! unknown, and that the hash covers the stored bytes.
 //!
 //! - [`entry`], [`batch`], [`error`]: what is stored, what is appended, what can go wrong.
-//! - [`chain`], [`verify`]: the hash chain, and the search for the first bad entry.
-//! - [`writer`], [`reader`], [`store`]: the two sides, and what a store does for them.
+//! - [`chain`], [`mod@verify`]: the hash chain, and the search for the first bad entry.
+//! - [`opened`], [`writer`], [`reader`], [`store`]: the two sides, and what a store does for them.
 //! - [`sqlite`], [`memory`], [`faults`]: the stores, and faults by script for either.
 
 use std::sync::Arc;
@@ -24,6 +24,7 @@ pub mod error;
 pub mod faults;
 pub mod lock;
 pub mod memory;
+pub mod opened;
 pub mod reader;
 pub mod sqlite;
 pub mod status;
@@ -34,11 +35,11 @@ pub mod writer;
 pub use batch::{Batch, Expect, Receipt};
 pub use entry::{Draft, Entry, Hash, Head, Identity, JournalId, Kind, StreamHead, StreamId};
 pub use error::{AppendError, Failure, NameError, OpenError, ReadError};
+pub use opened::{JournalTask, Opened, TaskEnd};
 pub use reader::JournalReader;
 pub use status::{Commit, Observer, Status, Unobserved};
 pub use store::{Order, Search};
 pub use verify::{Anchor, Anchored, BadEntry, Flaw, VerifyReport, verify};
-pub use writer::{JournalTask, Opened, TaskEnd};
 
 use writer::Request;
 
@@ -48,6 +49,8 @@ pub const QUEUE_BATCHES: usize = 1024;
 pub const QUEUE_BYTES: usize = 16 * 1024 * 1024;
 /// Entries in a page: about a megabyte of ordinary ones.
 pub const PAGE_ENTRIES: usize = 1000;
+/// Entries taken into memory at once while verifying: small beside everything else in the process.
+const VERIFY_ENTRIES: usize = 128;
 /// Entries of a stream that are read at once: an incident has hundreds, a runaway one thousands.
 pub const STREAM_ENTRIES: usize = 10_000;
 /// Entries checked at every start: enough to notice a torn or edited end, read in milliseconds.

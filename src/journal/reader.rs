@@ -1,6 +1,6 @@
 //! Reading a journal, page by page. What comes out has been checked against its own hash.
 //!
-//! That is not the chain: an entry's place among the others is checked by [`super::verify`]. It is
+//! That is not the chain: an entry's place among the others is checked by [`mod@super::verify`]. It is
 //! enough that no decision is ever built on bytes that were changed after they were written.
 
 use std::sync::Arc;

@@ -18,9 +18,9 @@ use super::chain;
 use super::entry::{Identity, JournalId};
 use super::error::{Failure, OpenError};
 use super::lock::{Lock, beside};
+use super::opened::Opened;
 use super::reader::JournalReader;
 use super::verify::verify_tail;
-use super::writer::Opened;
 
 mod checkpoint;
 mod connect;
@@ -113,7 +113,7 @@ async fn open_locked(path: &Path, options: &Options, lock: Lock) -> Result<Opene
         .map_err(|bad| OpenError::Broken { path: path.to_path_buf(), bad })?;
     let checkpointer = connect::checkpointer(path, options).await.map_err(fail)?;
     let store = SqliteStore::new(connection, wal_frames.clone(), lock);
-    let background: super::writer::Background =
+    let background: super::opened::Background =
         Box::new(move |clock| Box::pin(checkpoint::run(checkpointer, wal_frames, clock)));
     Ok(Opened::new(identity, head, Box::new(store), reader, Some(background)))
 }

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::PAGE_ENTRIES;
+use super::VERIFY_ENTRIES;
 use super::chain::Walk;
 use super::entry::{Hash, Head};
 use super::error::Failure;
@@ -153,7 +153,7 @@ pub async fn verify(
     let mut after = i64::MIN;
     let mut first_bad = None;
     'pages: loop {
-        let page = reader.rows_after(after, PAGE_ENTRIES).await?;
+        let page = reader.rows_after(after, VERIFY_ENTRIES).await?;
         let Some(last) = page.last() else { break };
         after = last.seq;
         for row in page {
@@ -195,7 +195,7 @@ pub(super) async fn verify_tail(
         after = before;
     }
     loop {
-        let page = reader.rows_after(after, PAGE_ENTRIES).await?;
+        let page = reader.rows_after(after, VERIFY_ENTRIES).await?;
         let Some(last) = page.last() else { return Ok(Ok(walk.head())) };
         after = last.seq;
         for row in page {

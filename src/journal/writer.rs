@@ -8,19 +8,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, Receipt};
-use super::entry::{Head, Identity};
+use super::entry::Head;
 use super::error::{AppendError, Failure};
-use super::reader::JournalReader;
-use super::status::{Commit, Observer, Status, Unobserved};
+use super::status::{Commit, Observer, Status};
 use super::store::Store;
-use super::{Journal, QUEUE_BATCHES, QUEUE_BYTES};
 use crate::clock::SharedClock;
 
 mod group;
@@ -48,147 +44,6 @@ impl std::fmt::Debug for Request {
     }
 }
 
-/// Work that a store has done beside the writer for as long as the journal is open.
-pub type Background = Box<dyn FnOnce(SharedClock) -> BoxFuture<'static, ()> + Send>;
-
-/// A journal that has been opened and checked; [`Opened::start`] sets its writer to work.
-pub struct Opened {
-    pub(super) identity: Identity,
-    pub(super) head: Head,
-    pub(super) store: Box<dyn Store>,
-    pub(super) reader: JournalReader,
-    pub(super) background: Option<Background>,
-    observer: Arc<dyn Observer>,
-    queue_batches: usize,
-}
-
-impl std::fmt::Debug for Opened {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Opened")
-            .field("identity", &self.identity)
-            .field("head", &self.head)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Opened {
-    pub(super) fn new(
-        identity: Identity,
-        head: Head,
-        store: Box<dyn Store>,
-        reader: JournalReader,
-        background: Option<Background>,
-    ) -> Self {
-        let (observer, queue_batches) = (Arc::new(Unobserved), QUEUE_BATCHES);
-        Self { identity, head, store, reader, background, observer, queue_batches }
-    }
-
-    /// Reports its work to this observer.
-    #[must_use]
-    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// Lets at least one and at most so many batches wait.
-    #[must_use]
-    pub fn with_queue(mut self, batches: usize) -> Self {
-        self.queue_batches = batches.max(1);
-        self
-    }
-
-    /// Puts something between the writer and its store.
-    #[must_use]
-    pub fn with_store(mut self, wrap: impl FnOnce(Box<dyn Store>) -> Box<dyn Store>) -> Self {
-        self.store = wrap(self.store);
-        self
-    }
-
-    /// The last entry's number and hash.
-    pub fn head(&self) -> Head {
-        self.head
-    }
-
-    /// Starts the writer on the current runtime.
-    pub fn start(self, clock: SharedClock) -> (Journal, JournalTask) {
-        let (sender, receiver) = mpsc::channel(self.queue_batches);
-        let (head_out, head) = watch::channel(self.head.seq);
-        let (status_out, status) = watch::channel(Status::Healthy);
-        let stop = CancellationToken::new();
-        let background = self.background.map(|start| start(clock.clone()));
-        let writer = Writer {
-            store: self.store,
-            genesis: Head { seq: 0, hash: self.reader.genesis() },
-            head: Belief::Known(self.head),
-            versions: Versions::default(),
-            queue: receiver,
-            waiting: VecDeque::new(),
-            head_out,
-            status_out,
-            probe_at: Timestamp::MAX,
-            clock,
-            observer: self.observer.clone(),
-        };
-        let task = tokio::spawn(run(writer, background, stop.clone()));
-        let journal = Journal {
-            reader: self.reader,
-            identity: self.identity,
-            queue: sender,
-            room: Arc::new(Semaphore::new(QUEUE_BYTES)),
-            head,
-            status,
-            observer: self.observer,
-        };
-        (journal, JournalTask { task, stop })
-    }
-}
-
-/// How the writer's task ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TaskEnd {
-    /// It was closed, or nobody was left to append.
-    Closed,
-    /// It died; with it every append. The process should end.
-    Died(String),
-}
-
-/// The writer's task. Watch it: without it nothing is appended.
-#[derive(Debug)]
-pub struct JournalTask {
-    task: JoinHandle<()>,
-    stop: CancellationToken,
-}
-
-impl JournalTask {
-    /// Completes when the task has ended.
-    pub async fn ended(&mut self) -> TaskEnd {
-        match (&mut self.task).await {
-            Ok(()) => TaskEnd::Closed,
-            Err(error) => TaskEnd::Died(error.to_string()),
-        }
-    }
-
-    /// Stores what waits, refuses what comes after, closes the store and releases its lock.
-    pub async fn close(mut self) -> TaskEnd {
-        self.stop.cancel();
-        self.ended().await
-    }
-}
-
-async fn run(writer: Writer, background: Option<BoxFuture<'static, ()>>, stop: CancellationToken) {
-    let mut background = background.unwrap_or_else(|| Box::pin(std::future::pending()));
-    let store = {
-        let writer = writer.run(stop);
-        tokio::pin!(writer);
-        tokio::select! {
-            store = &mut writer => store,
-            () = &mut background => writer.await,
-        }
-    };
-    drop(background);
-    store.close().await;
-}
-
 /// Asks the clock only when polled: a branch that is switched off must not leave sleepers behind.
 async fn due(clock: &SharedClock, at: Timestamp) {
     clock.sleep_until(at).await;
@@ -211,23 +66,49 @@ enum Settled {
     Unknown,
 }
 
-struct Writer {
+pub(super) struct Writer {
     store: Box<dyn Store>,
     genesis: Head,
     head: Belief,
     versions: Versions,
     queue: mpsc::Receiver<Request>,
     waiting: VecDeque<Request>,
-    head_out: watch::Sender<u64>,
-    status_out: watch::Sender<Status>,
     probe_at: Timestamp,
+    reports: Reports,
     clock: SharedClock,
-    observer: Arc<dyn Observer>,
+}
+
+/// Where the writer tells what it did.
+pub(super) struct Reports {
+    pub(super) head: watch::Sender<u64>,
+    pub(super) status: watch::Sender<Status>,
+    pub(super) observer: Arc<dyn Observer>,
 }
 
 impl Writer {
+    /// A writer that goes on after `head`; `genesis` is what the head is when nothing is stored.
+    pub(super) fn new(
+        store: Box<dyn Store>,
+        (genesis, head): (Head, Head),
+        queue: mpsc::Receiver<Request>,
+        reports: Reports,
+        clock: SharedClock,
+    ) -> Self {
+        Self {
+            store,
+            genesis,
+            head: Belief::Known(head),
+            versions: Versions::default(),
+            queue,
+            waiting: VecDeque::new(),
+            probe_at: Timestamp::MAX,
+            reports,
+            clock,
+        }
+    }
+
     /// Works until nobody can append any more; gives the store back.
-    async fn run(mut self, stop: CancellationToken) -> Box<dyn Store> {
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Box<dyn Store> {
         let mut received = Vec::with_capacity(GROUP_BATCHES);
         let mut closing = false;
         loop {
@@ -289,9 +170,9 @@ impl Writer {
             Settled::Stored => {
                 // A clock that was set back must not make a negative latency.
                 let took = took.try_into().unwrap_or_default();
-                self.observer.committed(Commit { entries, batches, took });
+                self.reports.observer.committed(Commit { entries, batches, took });
                 self.versions.keep(std::mem::take(&mut judged.known));
-                self.head_out.send_replace(judged.head.seq);
+                self.reports.head.send_replace(judged.head.seq);
                 if !matches!(self.head, Belief::Lost) {
                     self.recover();
                 }
@@ -331,7 +212,8 @@ impl Writer {
                     return Err(Failure::OtherWriter);
                 }
                 self.head = Belief::Known(found);
-                self.head_out
+                self.reports
+                    .head
                     .send_if_modified(|seq| std::mem::replace(seq, found.seq) != found.seq);
                 Ok(found)
             }
@@ -381,13 +263,13 @@ impl Writer {
     }
 
     fn fail(&mut self, failure: &Failure) {
-        self.observer.failed(failure);
+        self.reports.observer.failed(failure);
         let now = self.clock.now();
         self.probe_at = match failure {
             Failure::OtherWriter => Timestamp::MAX,
             _ => now.saturating_add(PROBE_EVERY).unwrap_or(Timestamp::MAX),
         };
-        self.status_out.send_modify(|status| {
+        self.reports.status.send_modify(|status| {
             let since = match status {
                 Status::Healthy => now,
                 Status::Failed { since, .. } => *since,
@@ -399,7 +281,7 @@ impl Writer {
     fn recover(&mut self) {
         if self.probe_at < Timestamp::MAX {
             self.probe_at = Timestamp::MAX;
-            self.status_out.send_replace(Status::Healthy);
+            self.reports.status.send_replace(Status::Healthy);
         }
     }
 }

@@ -17,7 +17,7 @@ const READERS: u32 = 3;
 /// How long a reader waits for a free connection before it is told so.
 const READER_PATIENCE: Duration = Duration::from_secs(10);
 /// Rows handed over at once from a connection's thread.
-const READ_AHEAD_ROWS: usize = 256;
+const READ_AHEAD_ROWS: usize = 64;
 /// KiB of pages the writer keeps: the right edges of three B-trees and what lookups touch.
 const WRITER_CACHE_KIB: u32 = 4096;
 /// KiB of pages each other connection keeps.

@@ -3,7 +3,9 @@
 //! Texts are read as bytes, as they are stored: whether they are texts is found out by whoever
 //! checks the hash.
 
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
 
@@ -24,6 +26,10 @@ const LAST: &str = "SELECT seq, CAST(stream AS BLOB), CAST(kind AS BLOB), time, 
     previous, hash FROM entries ORDER BY seq DESC LIMIT 1";
 const SEARCH: &str = "SELECT seq, CAST(stream AS BLOB), CAST(kind AS BLOB), time, body, \
     previous, hash FROM entries WHERE true";
+
+/// Bounds a search in time by numbers, which rise with time but for small disorder: without it, a
+/// window with few entries is looked for in all of them.
+const IN_WINDOW: &str = " FROM entries INDEXED BY entries_by_time WHERE time >= ";
 
 pub(super) struct SqliteReader {
     pool: SqlitePool,
@@ -48,8 +54,15 @@ fn decode(row: &SqliteRow) -> Result<Row, sqlx::Error> {
     })
 }
 
-fn decode_all(rows: Result<Vec<SqliteRow>, sqlx::Error>) -> Result<Vec<Row>, Failure> {
-    rows.and_then(|rows| rows.iter().map(decode).collect()).map_err(|error| failure(&error))
+/// One by one: a row as SQLite hands it over takes several times the room.
+async fn decode_all(
+    mut rows: BoxStream<'_, Result<SqliteRow, sqlx::Error>>,
+) -> Result<Vec<Row>, Failure> {
+    let mut decoded = Vec::new();
+    while let Some(row) = rows.next().await {
+        decoded.push(row.and_then(|row| decode(&row)).map_err(|error| failure(&error))?);
+    }
+    Ok(decoded)
 }
 
 /// A page has at most some thousand entries.
@@ -73,7 +86,7 @@ impl Reader for SqliteReader {
     fn rows_after(&self, seq: i64, limit: usize) -> BoxFuture<'_, Result<Vec<Row>, Failure>> {
         Box::pin(async move {
             let query = sqlx::query(ROWS_AFTER).bind(seq).bind(bound(limit));
-            decode_all(query.fetch_all(&self.pool).await)
+            decode_all(query.fetch(&self.pool)).await
         })
     }
 
@@ -86,19 +99,27 @@ impl Reader for SqliteReader {
         Box::pin(async move {
             let query =
                 sqlx::query(STREAM_AFTER).bind(stream.shared()).bind(seq).bind(bound(limit));
-            decode_all(query.fetch_all(&self.pool).await)
+            decode_all(query.fetch(&self.pool)).await
         })
     }
 
     fn search(&self, search: Search) -> BoxFuture<'_, Result<Vec<Row>, Failure>> {
         Box::pin(async move {
             let mut query = QueryBuilder::new(SEARCH);
-            if let Some(since) = search.since {
-                // What is finer than stored was cut off there, so it is cut off here.
-                query.push(" AND time >= ").push_bind(stored_time(since));
+            // What is finer than stored was cut off there, so it is cut off here.
+            let since = search.since.map(stored_time);
+            let until = search.until.map(stored_time);
+            let from = since.unwrap_or(i64::MIN);
+            let to = until.unwrap_or(i64::MAX);
+            if since.is_some() {
+                query.push(" AND time >= ").push_bind(from);
+                query.push(" AND seq >= (SELECT min(seq)").push(IN_WINDOW).push_bind(from);
+                query.push(" AND time < ").push_bind(to).push(")");
             }
-            if let Some(until) = search.until {
-                query.push(" AND time < ").push_bind(stored_time(until));
+            if until.is_some() {
+                query.push(" AND time < ").push_bind(to);
+                query.push(" AND seq <= (SELECT max(seq)").push(IN_WINDOW).push_bind(from);
+                query.push(" AND time < ").push_bind(to).push(")");
             }
             if let Some(stream) = &search.stream {
                 query.push(" AND stream = ").push_bind(stream.shared());
@@ -119,7 +140,7 @@ impl Reader for SqliteReader {
                 query.push(past).push_bind(i64::try_from(seq).unwrap_or(i64::MAX));
             }
             query.push(order).push_bind(bound(search.page()));
-            decode_all(query.build().fetch_all(&self.pool).await)
+            decode_all(query.build().fetch(&self.pool)).await
         })
     }
 

@@ -185,8 +185,8 @@ async fn a_full_disk_refuses_appends_until_there_is_room() {
     };
     assert_eq!(refused, AppendError::Unavailable { reason: Failure::DiskFull });
     assert!(matches!(running.journal.status(), Status::Failed { reason: Failure::DiskFull, .. }));
-    // Several in one transaction are refused whole.
-    let drafts = (0..100).map(|_| draft("t", &big)).collect();
+    // More than one statement takes: the transaction is refused whole.
+    let drafts = (0..300).map(|_| draft("t", &big)).collect();
     let many = orderly::journal::Batch::from_drafts(drafts).expect("not empty");
     let refused = running.journal.append(many).await;
     assert_eq!(refused, Err(AppendError::Unavailable { reason: Failure::DiskFull }));
