@@ -1,3 +1,4 @@
 //! The integration tests: one binary, a file for each behaviour.
 
 mod journal;
+mod sandbox;
