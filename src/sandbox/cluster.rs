@@ -75,6 +75,8 @@ pub(super) struct Cluster {
     pub(super) optional: Vec<&'static str>,
     /// When something falls due though nothing changes.
     pub(super) alarms: BTreeSet<Timestamp>,
+    /// When a client last changed something.
+    pub(super) touched: Timestamp,
     /// Until when the controllers have worked.
     pub(super) worked_until: Timestamp,
     /// The version that the controllers left behind; nothing to do while it stands.
@@ -91,6 +93,7 @@ impl Cluster {
             denials: Vec::new(),
             optional: Vec::new(),
             alarms: BTreeSet::new(),
+            touched: now,
             worked_until: now,
             settled_at: 0,
         }

@@ -22,6 +22,7 @@ impl Cluster {
         effect: Effect,
         now: Timestamp,
     ) -> Result<Arc<Value>, ApiError> {
+        self.touched = now;
         let found = self.store.get(kind, namespace, name).cloned();
         let found = found.ok_or_else(|| ApiError::not_found(kind, name))?;
         preconditions(kind, &found, options)?;

@@ -66,6 +66,7 @@ impl Cluster {
         mut object: Value,
         write: &Write<'_>,
     ) -> Result<Written, ApiError> {
+        self.touched = write.now;
         shape(kind, &mut object)?;
         events::to_stored(kind, &mut object)?;
         if kind.scope == Scope::Namespaced {
@@ -220,6 +221,7 @@ impl Cluster {
         author: Author<'_>,
         write: &Write<'_>,
     ) -> Result<Written, ApiError> {
+        self.touched = write.now;
         let name = object::name(before).to_owned();
         let namespace = object::namespace(before).to_owned();
         let version = text(&after, "/metadata/resourceVersion");

@@ -43,12 +43,12 @@ impl Cluster {
     /// Lets the controllers work up to `now`.
     pub(super) fn work(&mut self, now: Timestamp) {
         for _ in 0..MOMENTS {
-            let Some(due) = self.alarms.first().copied().filter(|due| *due <= now) else { break };
+            // A change is answered when it was made, not when somebody looks again.
+            let unanswered = (self.store.version() != self.settled_at).then_some(self.touched);
+            let due = self.alarms.first().copied().into_iter().chain(unanswered).min();
+            let Some(due) = due.filter(|due| *due <= now) else { break };
             self.alarms.remove(&due);
             self.moment(due.max(self.worked_until));
-        }
-        if self.store.version() != self.settled_at {
-            self.moment(now);
         }
         self.worked_until = self.worked_until.max(now);
     }
