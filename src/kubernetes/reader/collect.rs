@@ -349,12 +349,12 @@ impl Collecting<'_> {
             });
             return self.part(source, found);
         }
-        let requests = names.iter().map(|name| async move {
-            match self.connection.get(&path::cluster("v1", "nodes", Some(name))).await {
+        let requests = names.into_iter().map(|name| async move {
+            match self.connection.get(&path::cluster("v1", "nodes", Some(&name))).await {
                 Ok(item) => Ok(convert::node(&item)),
                 Err(error) if error.is_not_found() => {
                     let trouble = vec!["the node is gone".to_owned()];
-                    Ok(Node { name: name.clone(), ready: false, trouble })
+                    Ok(Node { name, ready: false, trouble })
                 }
                 Err(error) => Err(error),
             }
