@@ -173,6 +173,11 @@ impl Template {
         &self.source
     }
 
+    /// True when there is no placeholder in it.
+    pub fn is_constant(&self) -> bool {
+        self.pieces.iter().all(|piece| matches!(piece, Piece::Text(_)))
+    }
+
     /// The labels that an alert must have for this to be rendered.
     pub fn required_labels(&self) -> BTreeSet<&str> {
         let required = self.pieces.iter().filter_map(|piece| match piece {
