@@ -167,7 +167,7 @@ fn faults_name_their_place_and_the_way_out() {
 #[test]
 fn a_file_that_cannot_be_read_says_so() {
     let error = Config::load(&flags(&["--config", "/nowhere/orderly.yaml"])).unwrap_err();
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(error);
 }
 
 #[test]

@@ -158,5 +158,5 @@ async fn an_address_in_use_is_named() {
     let first = Listener::bind(any, "webhooks and the API", "--listen").unwrap();
     let error = Listener::bind(first.address(), "webhooks and the API", "--listen").unwrap_err();
     let text = error.to_string().replace(&first.address().port().to_string(), "PORT");
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text);
 }
