@@ -2,10 +2,14 @@
 
 pub mod alertmanager;
 pub mod clock;
+pub mod config;
 pub mod domain;
+pub mod http;
 pub mod journal;
 pub mod kubernetes;
+pub mod metrics;
 pub mod notify;
 pub mod outbound;
 pub mod prometheus;
 pub mod sandbox;
+pub mod secret;

@@ -1,6 +1,10 @@
 //! The integration tests: one binary, a file for each behaviour.
 
+mod auth;
+mod config;
 mod journal;
 mod kubernetes;
 mod notify;
 mod sandbox;
+mod site;
+mod webhook;

@@ -1,0 +1,246 @@
+//! What must hold between the keys of the configuration. Pure: no file other than the configuration
+//! is looked at, so that a pull request can be checked where the secrets are not.
+
+use std::collections::BTreeSet;
+
+use super::spec::{BasicSpec, Config, PersonSpec, ReceiverSpec};
+
+/// Smaller than one large alert group: every real Alertmanager would be refused.
+const LEAST_BODY_BYTES: usize = 64 * 1024;
+/// Several bodies are in memory at once; more than this each and the pod's limit is the next bound.
+const MOST_BODY_BYTES: usize = 128 * 1024 * 1024;
+/// A longer queue would not be drained within Alertmanager's own patience of about ten seconds.
+const MOST_QUEUE: usize = 1_000_000;
+/// A name is shown in tables and in the journal of each approval.
+const NAME_CHARACTERS: usize = 100;
+
+/// A fault with the path of its key.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) at: Vec<String>,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+}
+
+/// Something that works but that the operator should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning(pub String);
+
+impl Config {
+    /// What is allowed but worth a line in the log at the start.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        let auth = &self.webhook.auth;
+        let open = !self.listen.is_loopback();
+        if open && self.insecure_webhook && !auth.is_configured() {
+            warnings.push(format!(
+                "anyone who reaches `{}` can send alerts: set `webhook.auth`",
+                self.listen
+            ));
+        }
+        let passwords = auth.bearer_token_file.is_some() || auth.basic.is_some();
+        if open && self.tls.is_none() && (passwords || !self.people.is_empty()) {
+            warnings.push(format!(
+                "tokens travel unencrypted to `{}`: set `tls`, or let a proxy beside it end TLS",
+                self.listen
+            ));
+        }
+        if open && self.people.is_empty() {
+            warnings.push(
+                "nobody can use the API: list `people`, or listen on the loopback interface"
+                    .to_owned(),
+            );
+        }
+        warnings.into_iter().map(Warning).collect()
+    }
+
+    /// Everything that is wrong.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        let mut faults = Faults(Vec::new());
+        self.check_listeners(&mut faults);
+        self.check_limits(&mut faults);
+        self.check_people(&mut faults);
+        self.check_receivers(&mut faults);
+        self.check_neighbours(&mut faults);
+        if self.policies.is_empty() {
+            faults.add(
+                &["policies"],
+                "no policies are given",
+                "name their directory with `--policies` or the key `policies`",
+            );
+        }
+        if let Some(monitoring) = &self.rails.monitoring
+            && monitoring.watchdog.is_none()
+            && monitoring.query.is_none()
+        {
+            faults.add(
+                &["rails", "monitoring"],
+                "`rails.monitoring` asks nothing",
+                "give `watchdog` or `query`, or leave `monitoring` out",
+            );
+        }
+        faults.0
+    }
+
+    fn check_listeners(&self, faults: &mut Faults) {
+        let auth = &self.webhook.auth;
+        if !auth.is_configured() && !self.insecure_webhook && !self.listen.is_loopback() {
+            faults.add(
+                &["listen"],
+                &format!(
+                    "anyone who reaches `{}` could send alerts: no webhook authentication is \
+                     configured",
+                    self.listen
+                ),
+                "set `webhook.auth.bearerTokenFile`, `webhook.auth.basic` or \
+                 `webhook.auth.mutualTls`, listen on `127.0.0.1`, or accept it with \
+                 `--insecure-webhook`",
+            );
+        }
+        if auth.mutual_tls.is_some() && self.tls.is_none() {
+            faults.add(
+                &["webhook", "auth", "mutualTls"],
+                "client certificates need TLS",
+                "set `tls.certFile` and `tls.keyFile`",
+            );
+        }
+        if let Some(basic) = &auth.basic {
+            check_basic(faults, &["webhook", "auth", "basic"], basic);
+        }
+        if self.listen.get() == self.admin.listen.get() && self.listen.get().port() != 0 {
+            faults.add(
+                &["admin", "listen"],
+                &format!("both listeners are given `{}`", self.listen),
+                "use another port for `admin.listen`",
+            );
+        }
+    }
+
+    fn check_limits(&self, faults: &mut Faults) {
+        let limits = &self.limits;
+        if !(LEAST_BODY_BYTES..=MOST_BODY_BYTES).contains(&limits.body_bytes) {
+            faults.add(
+                &["limits", "bodyBytes"],
+                &format!("a body limit of {} bytes is out of range", limits.body_bytes),
+                &format!("choose {LEAST_BODY_BYTES} to {MOST_BODY_BYTES}"),
+            );
+        }
+        if !(1..=MOST_QUEUE).contains(&limits.queue) {
+            faults.add(
+                &["limits", "queue"],
+                &format!("a queue of {} webhooks is out of range", limits.queue),
+                &format!("choose 1 to {MOST_QUEUE}"),
+            );
+        }
+    }
+
+    fn check_people(&self, faults: &mut Faults) {
+        let mut names = BTreeSet::new();
+        for (index, person) in self.people.iter().enumerate() {
+            let index = index.to_string();
+            let PersonSpec { name, groups: _, role: _, token_file, token_sha256 } = person;
+            let plain = !name.is_empty()
+                && name.chars().count() <= NAME_CHARACTERS
+                && !name.chars().any(char::is_control);
+            if !plain {
+                faults.add(
+                    &["people", &index, "name"],
+                    "a name must be 1 to 100 printable characters",
+                    "write the name that the journal shall show",
+                );
+            }
+            if !names.insert(name) {
+                faults.add(
+                    &["people", &index, "name"],
+                    &format!("`{name}` is listed twice"),
+                    "keep one entry for each person",
+                );
+            }
+            if token_file.is_some() == token_sha256.is_some() {
+                faults.add(
+                    &["people", &index],
+                    &format!("`{name}` needs exactly one of `tokenFile` and `tokenSha256`"),
+                    "`printf %s TOKEN | sha256sum` prints the second",
+                );
+            }
+        }
+    }
+
+    fn check_receivers(&self, faults: &mut Faults) {
+        for (name, receiver) in &self.receivers {
+            match receiver {
+                ReceiverSpec::Webhook(webhook) => {
+                    if webhook.url.is_some() == webhook.url_file.is_some() {
+                        faults.add(
+                            &["receivers", name, "webhook"],
+                            &format!("`{name}` needs exactly one of `url` and `urlFile`"),
+                            "use `urlFile` when the URL is a secret",
+                        );
+                    }
+                }
+                ReceiverSpec::Log {} => {}
+            }
+        }
+    }
+
+    fn check_neighbours(&self, faults: &mut Faults) {
+        if let Some(prometheus) = &self.prometheus {
+            let both = prometheus.bearer_token_file.is_some() && prometheus.basic.is_some();
+            check_one_way(faults, "prometheus", both);
+            if let Some(basic) = &prometheus.basic {
+                check_basic(faults, &["prometheus", "basic"], basic);
+            }
+        }
+        if let Some(alertmanager) = &self.alertmanager {
+            let both = alertmanager.bearer_token_file.is_some() && alertmanager.basic.is_some();
+            check_one_way(faults, "alertmanager", both);
+            if let Some(basic) = &alertmanager.basic {
+                check_basic(faults, &["alertmanager", "basic"], basic);
+            }
+            if alertmanager.urls.is_empty() {
+                faults.add(
+                    &["alertmanager", "urls"],
+                    "no Alertmanager is named",
+                    "list its URL, or leave `alertmanager` out",
+                );
+            }
+        }
+        let kubernetes = &self.kubernetes;
+        if kubernetes.write_context.is_some() && kubernetes.write_token_file.is_some() {
+            faults.add(
+                &["kubernetes", "writeTokenFile"],
+                "both `writeContext` and `writeTokenFile` say who writes",
+                "keep one of the two",
+            );
+        }
+    }
+}
+
+fn check_one_way(faults: &mut Faults, key: &str, both: bool) {
+    if both {
+        faults.add(
+            &[key],
+            &format!("`{key}` has both `bearerTokenFile` and `basic`"),
+            "keep one of the two",
+        );
+    }
+}
+
+fn check_basic(faults: &mut Faults, at: &[&str], basic: &BasicSpec) {
+    // RFC 7617: the first colon ends the user.
+    if basic.username.is_empty() || basic.username.contains(':') {
+        faults.add(at, "a user name must not be empty or contain `:`", "change `username`");
+    }
+}
+
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, at: &[&str], message: &str, help: &str) {
+        self.0.push(Fault {
+            at: at.iter().map(|step| (*step).to_owned()).collect(),
+            message: message.to_owned(),
+            help: Some(help.to_owned()),
+        });
+    }
+}
