@@ -4,6 +4,7 @@ pub mod alertmanager;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod engine;
 pub mod http;
 pub mod journal;
 pub mod kubernetes;

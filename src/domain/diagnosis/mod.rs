@@ -12,9 +12,6 @@ pub mod vocabulary;
 
 use serde::{Deserialize, Serialize};
 
-use self::expression::{Expression, Verdict};
-use self::view::View;
-
 /// What the facts say about a policy's causes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -56,45 +53,4 @@ pub struct Considered {
     pub when: Option<String>,
     /// `holds`, `does not hold`, or why it is unknown.
     pub verdict: String,
-}
-
-/// One cause, ready to be asked.
-#[derive(Clone, Copy, Debug)]
-pub struct Candidate<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// Its expression; without one it always holds.
-    pub when: Option<&'a Expression>,
-    /// The text of the expression.
-    pub text: Option<&'a str>,
-}
-
-/// Takes the first cause that holds.
-pub fn find<'a>(causes: impl IntoIterator<Item = Candidate<'a>>, view: &View) -> Finding {
-    let mut considered = Vec::new();
-    let mut conclusion = Conclusion::NoCause;
-    for cause in causes {
-        let verdict = cause.when.map_or(Verdict::Holds, |when| when.evaluate(view));
-        let (said, end) = match verdict {
-            Verdict::Holds => {
-                let name = cause.name.to_owned();
-                ("holds".to_owned(), Some(Conclusion::Cause { name }))
-            }
-            Verdict::DoesNotHold => ("does not hold".to_owned(), None),
-            Verdict::Unknown { why } => {
-                let name = cause.name.to_owned();
-                (format!("unknown: {why}"), Some(Conclusion::Unknown { name, why }))
-            }
-        };
-        considered.push(Considered {
-            cause: cause.name.to_owned(),
-            when: cause.text.map(str::to_owned),
-            verdict: said,
-        });
-        if let Some(end) = end {
-            conclusion = end;
-            break;
-        }
-    }
-    Finding { conclusion, considered }
 }

@@ -1,0 +1,271 @@
+//! What is open and what was counted: the events folded in memory, for everyone to look at.
+//!
+//! Only the follower writes it, in the journal's order; a restart folds the same events and finds
+//! the same board. Nothing is decided here.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::event::{Event, Outcome, Stream};
+use crate::domain::facts::{Target, TargetQuery};
+use crate::domain::gate::ledger::Ledger;
+use crate::domain::id::{Digest, Episode, Fingerprint, IncidentId};
+use crate::domain::policy::spec::Mode;
+use crate::journal::codec::Recorded;
+
+/// Ended incidents that are listed from memory: what a person scrolls through. Older ones are in
+/// the journal.
+const ENDED: usize = 1_000;
+/// Episodes of ended incidents that are remembered so that a repeat is known at once. Forgetting
+/// one is safe: opening its incident again is refused by the journal.
+const EPISODES: usize = 200_000;
+
+/// One incident in a line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Its id.
+    pub id: IncidentId,
+    /// When it was opened.
+    pub opened: Timestamp,
+    /// When something last happened.
+    pub touched: Timestamp,
+    /// The alert's name.
+    pub alertname: String,
+    /// How many alerts it has.
+    pub alerts: usize,
+    /// The policy's name.
+    pub policy: String,
+    /// The policy's mode then.
+    pub mode: Mode,
+    /// What is worked on.
+    pub target: String,
+    /// Where it stands.
+    pub phase: String,
+    /// What was found.
+    pub cause: Option<String>,
+    /// The plan that stands.
+    pub plan: Option<Digest>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// An open incident, as far as correlation needs it.
+#[derive(Clone, Debug)]
+struct Open {
+    summary: Summary,
+    wanted: Option<TargetQuery>,
+    targets: Vec<Target>,
+    firing: BTreeSet<Episode>,
+}
+
+/// The board.
+#[derive(Debug, Default)]
+pub struct Board {
+    open: BTreeMap<IncidentId, Open>,
+    ended: VecDeque<Summary>,
+    episodes: HashMap<Episode, IncidentId>,
+    order: VecDeque<Episode>,
+    ledger: Ledger,
+    correlated: u64,
+    seen: u64,
+    outcomes: BTreeMap<(String, Outcome), u64>,
+}
+
+impl Board {
+    /// A board that notes the deliveries of this dead man's switch.
+    pub fn new(watchdog: Option<&str>) -> Self {
+        let mut board = Self::default();
+        if let Some(alertname) = watchdog {
+            board.ledger.watch(alertname);
+        }
+        board
+    }
+
+    /// Takes note of one event.
+    pub fn note(&mut self, recorded: &Recorded) {
+        self.seen = self.seen.max(recorded.seq);
+        self.ledger.note(&recorded.stream, recorded.at, &recorded.event);
+        match (&recorded.stream, &recorded.event) {
+            (Stream::Intake, Event::AlertsCorrelated { through, .. }) => {
+                self.correlated = self.correlated.max(*through);
+            }
+            (Stream::Incident(id), event) => self.note_incident(id, recorded.at, event),
+            (Stream::Intake | Stream::Control, _) => {}
+        }
+    }
+
+    fn note_incident(&mut self, id: &IncidentId, at: Timestamp, event: &Event) {
+        if let Event::IncidentOpened { alert, policy, target, .. } = event {
+            let wanted = target.as_ref().ok().cloned();
+            let summary = Summary {
+                id: id.clone(),
+                opened: at,
+                touched: at,
+                alertname: alert.name().to_owned(),
+                alerts: 1,
+                policy: policy.name.clone(),
+                mode: policy.spec.mode,
+                target: wanted.as_ref().map_or("no target".to_owned(), ToString::to_string),
+                phase: "locating".to_owned(),
+                cause: None,
+                plan: None,
+                outcome: None,
+                reason: None,
+            };
+            self.remember(alert.episode(), id);
+            let firing = BTreeSet::from([alert.episode()]);
+            let open = Open { summary, wanted, targets: Vec::new(), firing };
+            self.open.insert(id.clone(), open);
+            return;
+        }
+        if let Event::AlertAttached { alert } = event {
+            self.remember(alert.episode(), id);
+        }
+        let Some(open) = self.open.get_mut(id) else { return };
+        open.summary.touched = at;
+        match event {
+            Event::AlertAttached { alert } => {
+                open.firing.insert(alert.episode());
+                open.summary.alerts += 1;
+            }
+            Event::AlertResolved { fingerprint, .. } => {
+                open.firing.retain(|episode| episode.fingerprint != *fingerprint);
+            }
+            Event::TargetsFound { targets } => {
+                open.targets.clone_from(targets);
+                if let [only] = targets.as_slice() {
+                    open.summary.target = only.to_string();
+                }
+            }
+            Event::CauseFound { finding } => {
+                use crate::domain::diagnosis::Conclusion;
+                open.summary.cause = match &finding.conclusion {
+                    Conclusion::Cause { name } => Some(name.clone()),
+                    Conclusion::Unknown { .. } | Conclusion::NoCause => None,
+                };
+            }
+            Event::PlanProposed { digest, .. } => open.summary.plan = Some(*digest),
+            Event::IncidentClosed { outcome, reason } => {
+                open.summary.outcome = Some(*outcome);
+                open.summary.reason = Some(reason.clone());
+                open.summary.phase = "closed".to_owned();
+                let policy = open.summary.policy.clone();
+                *self.outcomes.entry((policy, *outcome)).or_default() += 1;
+                if let Some(open) = self.open.remove(id) {
+                    self.ended.push_front(open.summary);
+                    self.ended.truncate(ENDED);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts the phase into words; the worker knows it, the events alone do not say it.
+    pub fn set_phase(&mut self, id: &IncidentId, phase: &str) {
+        if let Some(open) = self.open.get_mut(id)
+            && open.summary.phase != phase
+        {
+            phase.clone_into(&mut open.summary.phase);
+        }
+    }
+
+    fn remember(&mut self, episode: Episode, id: &IncidentId) {
+        if self.episodes.insert(episode, id.clone()).is_none() {
+            self.order.push_back(episode);
+            if self.order.len() > EPISODES
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.episodes.remove(&oldest);
+            }
+        }
+    }
+
+    /// The incident that this episode opened or joined.
+    pub fn of_episode(&self, episode: &Episode) -> Option<&IncidentId> {
+        self.episodes.get(episode)
+    }
+
+    /// Open incidents in which this alert fires.
+    pub fn firing(&self, fingerprint: Fingerprint) -> Vec<IncidentId> {
+        let holds = |open: &&Open| open.firing.iter().any(|it| it.fingerprint == fingerprint);
+        self.open.values().filter(holds).map(|open| open.summary.id.clone()).collect()
+    }
+
+    /// The open incident that works on what `wanted` names.
+    pub fn working_on(&self, wanted: &TargetQuery) -> Option<&IncidentId> {
+        let found = self.open.values().find(|open| {
+            open.wanted.as_ref() == Some(wanted)
+                || open.targets.iter().any(|target| names(wanted, target))
+        });
+        found.map(|open| &open.summary.id)
+    }
+
+    /// The oldest other open incident that has one of `targets` in hand.
+    pub fn holder(&self, id: &IncidentId, targets: &[Target]) -> Option<&IncidentId> {
+        let mine = self.open.get(id).map(|open| open.summary.opened);
+        let mut others: Vec<_> = self
+            .open
+            .values()
+            .filter(|open| open.summary.id != *id)
+            .filter(|open| open.targets.iter().any(|target| targets.contains(target)))
+            .filter(|open| {
+                mine.is_none_or(|mine| (open.summary.opened, &open.summary.id) < (mine, id))
+            })
+            .collect();
+        others.sort_by_key(|open| open.summary.opened);
+        others.first().map(|open| &open.summary.id)
+    }
+
+    /// The open incidents.
+    pub fn open(&self) -> impl Iterator<Item = &Summary> {
+        self.open.values().map(|open| &open.summary)
+    }
+
+    /// How many are open.
+    pub fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The ended incidents that are remembered, newest first.
+    pub fn ended(&self) -> impl Iterator<Item = &Summary> {
+        self.ended.iter()
+    }
+
+    /// What the gates count.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Up to which entry alerts have been correlated.
+    pub fn correlated(&self) -> u64 {
+        self.correlated
+    }
+
+    /// Everything up to `seq` is in it.
+    pub fn seen_through(&mut self, seq: u64) {
+        self.seen = self.seen.max(seq);
+    }
+
+    /// The last entry that was noted.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+}
+
+/// Whether a query by name surely means this target.
+fn names(wanted: &TargetQuery, target: &Target) -> bool {
+    use crate::domain::facts::TargetBy;
+    match &wanted.by {
+        TargetBy::Name(name) => {
+            wanted.kind == target.kind
+                && wanted.namespace == target.namespace
+                && *name == target.name
+        }
+        TargetBy::Selector(_) | TargetBy::OwnerOfPod(_) => false,
+    }
+}

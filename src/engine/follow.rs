@@ -1,0 +1,248 @@
+//! The follower: reads the journal in order, keeps the board, correlates what came in.
+//!
+//! The one path by which anything becomes known: after a start, after an append of one's own, after
+//! somebody else's. Wake-ups carry no payload.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::event::{Event, Stream};
+use crate::journal::codec::{self, Recorded};
+use crate::journal::{AppendError, Batch, Expect, Order, Search};
+
+use super::board::Board;
+use super::correlate::{Against, Correlation};
+use super::{EngineError, Shared, measure};
+
+/// How many alerts are correlated before the result is appended: keeps one batch well below the
+/// journal's limit of entries.
+const ALERTS_AT_ONCE: usize = 5_000;
+/// How long to wait before an append is tried again that the journal did not take.
+const AGAIN: SignedDuration = SignedDuration::from_secs(1);
+
+/// The kinds that make the board. Facts, previews and deliveries are read only when needed.
+const BOARD_KINDS: &[&str] = &[
+    "AlertsCorrelated",
+    "KillSwitchSet",
+    "BreakerReset",
+    "IncidentOpened",
+    "AlertAttached",
+    "AlertResolved",
+    "TargetsFound",
+    "CauseFound",
+    "PlanProposed",
+    "PlanStale",
+    "StepStarted",
+    "IncidentClosed",
+];
+
+/// Folds the journal as it is into a board.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn load(shared: &Shared) -> Result<(), EngineError> {
+    let head = shared.journal.head().await?.seq;
+    let mut board = Board::new(shared.watchdog());
+    let mut past = None;
+    loop {
+        let search = Search {
+            kinds: codec::kinds(BOARD_KINDS),
+            order: Order::OldestFirst,
+            past,
+            ..Search::default()
+        };
+        let page = shared.journal.search(search).await?;
+        let Some(last) = page.last() else { break };
+        past = Some(last.seq);
+        for entry in page.iter().filter(|entry| entry.seq <= head) {
+            board.note(&codec::decode(entry)?);
+        }
+        if past >= Some(head) {
+            break;
+        }
+    }
+    let open: Vec<_> = board.open().map(|summary| summary.id.clone()).collect();
+    for id in &open {
+        let incident = shared.load(id).await?;
+        board.set_phase(id, incident.phase.name());
+    }
+    board.seen_through(head);
+    *shared.board() = board;
+    for id in open {
+        shared.wake(&id);
+    }
+    Ok(())
+}
+
+/// Follows the journal until told to stop.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub async fn run(shared: &Shared, stop: CancellationToken) -> Result<(), EngineError> {
+    let mut head = shared.journal.subscribe();
+    // Deliveries that were not correlated before the last stop come first.
+    let mut next = shared.board().correlated() + 1;
+    loop {
+        let noted = shared.board().seen();
+        let page = shared.journal.read(next, 0).await?;
+        if let Some(last) = page.last() {
+            next = last.seq + 1;
+            let mut recorded = Vec::with_capacity(page.len());
+            for entry in &page {
+                recorded.push(codec::decode(entry)?);
+            }
+            note(shared, &recorded, noted);
+            shared.seen(noted.max(next - 1));
+            correlate(shared, &recorded, &stop).await?;
+            continue;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            changed = head.changed() => if changed.is_err() { return Ok(()) },
+        }
+    }
+}
+
+fn note(shared: &Shared, recorded: &[Recorded], noted: u64) {
+    let mut touched = BTreeSet::new();
+    {
+        let mut board = shared.board();
+        for event in recorded.iter().filter(|event| event.seq > noted) {
+            board.note(event);
+            shared.measure(event);
+            if let Stream::Incident(id) = &event.stream {
+                touched.insert(id.clone());
+            }
+            if let (Stream::Control, Event::KillSwitchSet { .. } | Event::BreakerReset { .. }) =
+                (&event.stream, &event.event)
+            {
+                touched.extend(board.open().map(|summary| summary.id.clone()));
+            }
+        }
+        if !touched.is_empty() {
+            measure::states(&shared.metrics, &board);
+        }
+    }
+    for id in touched {
+        shared.wake(&id);
+    }
+}
+
+async fn correlate(
+    shared: &Shared,
+    recorded: &[Recorded],
+    stop: &CancellationToken,
+) -> Result<(), EngineError> {
+    let correlated = shared.board().correlated();
+    let deliveries = recorded.iter().filter_map(|event| match &event.event {
+        Event::AlertsReceived { alerts, .. } if event.seq > correlated => Some((event.seq, alerts)),
+        _ => None,
+    });
+    let mut group = Vec::new();
+    let mut size = 0;
+    for (seq, alerts) in deliveries {
+        size += alerts.len();
+        group.push((seq, alerts));
+        if size >= ALERTS_AT_ONCE {
+            append(shared, &std::mem::take(&mut group), stop).await?;
+            size = 0;
+        }
+    }
+    if group.is_empty() { Ok(()) } else { append(shared, &group, stop).await }
+}
+
+type Deliveries<'a> = [(u64, &'a Vec<crate::domain::alert::Alert>)];
+
+/// Correlates some deliveries and appends the result, again and again until the journal takes it.
+async fn append(
+    shared: &Shared,
+    deliveries: &Deliveries<'_>,
+    stop: &CancellationToken,
+) -> Result<(), EngineError> {
+    let mut opened_before = BTreeSet::new();
+    loop {
+        let mut correlation = Correlation::default();
+        {
+            let board = shared.board();
+            let policies = shared.policies();
+            let against = Against {
+                board: &board,
+                policies: &policies,
+                ceiling: shared.rails.mode,
+                watchdog: shared.watchdog(),
+                opened_before: &opened_before,
+            };
+            for (_, alerts) in deliveries {
+                for alert in *alerts {
+                    correlation.alert(alert, against);
+                }
+            }
+        }
+        let Some((through, _)) = deliveries.last() else { return Ok(()) };
+        correlation.finish(*through);
+        let now = shared.clock.now();
+        let drafts = correlation
+            .events
+            .iter()
+            .map(|(stream, event)| codec::encode(stream, now, event))
+            .collect();
+        let Some(mut batch) = Batch::from_drafts(drafts) else { return Ok(()) };
+        for id in &correlation.opened {
+            let stream = codec::stream_id(&Stream::Incident(id.clone()));
+            batch = batch.expecting(stream, Expect::StreamVersion(0));
+        }
+        match shared.journal.append_when_room(batch).await {
+            Ok(receipt) => {
+                // What was decided here must be seen before the next deliveries are compared.
+                catch_up(shared, receipt.last_seq).await?;
+                return Ok(());
+            }
+            Err(AppendError::Conflict { stream, .. }) => match Stream::parse(stream.as_str()) {
+                Some(Stream::Incident(id)) => {
+                    opened_before.insert(id);
+                }
+                Some(Stream::Intake | Stream::Control) | None => {
+                    return Err(EngineError::Stopped(format!("unexpected conflict on {stream}")));
+                }
+            },
+            Err(AppendError::Unknown) => {
+                // Reload: if it was stored, the cursor says so.
+                catch_up(shared, shared.journal.head().await?.seq).await?;
+                if shared.board().correlated() >= *through {
+                    return Ok(());
+                }
+            }
+            Err(error @ (AppendError::Unavailable { .. } | AppendError::Full)) => {
+                tracing::warn!(%error, "alerts wait for the journal");
+                let again = shared.clock.sleep_until(shared.after(AGAIN));
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = again => {}
+                }
+            }
+            Err(error @ AppendError::TooLarge { .. }) => {
+                return Err(EngineError::Stopped(error.to_string()));
+            }
+        }
+    }
+}
+
+/// Notes everything up to `seq`.
+async fn catch_up(shared: &Shared, seq: u64) -> Result<(), EngineError> {
+    loop {
+        let noted = shared.board().seen();
+        if noted >= seq {
+            return Ok(());
+        }
+        let page = shared.journal.read(noted + 1, 0).await?;
+        let Some(last) = page.last().map(|entry| entry.seq) else { return Ok(()) };
+        let mut recorded = Vec::with_capacity(page.len());
+        for entry in &page {
+            recorded.push(codec::decode(entry)?);
+        }
+        note(shared, &recorded, noted);
+        shared.seen(last);
+    }
+}

@@ -1,0 +1,93 @@
+//! The scheduler: which incident is looked at when. Holds only times; why is decided anew each time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::id::IncidentId;
+
+use super::drive::{self, Rest};
+use super::{EngineError, Shared};
+
+/// Incidents that are worked on at one time: each holds a few connections to the API server at
+/// most, and a storm must not hammer it.
+const AT_ONCE: usize = 16;
+/// How soon an incident is looked at again whose work ended in an error.
+const AGAIN: SignedDuration = SignedDuration::from_secs(5);
+
+/// Runs until told to stop; then waits for the workers to reach a point at which they can rest.
+pub async fn run(shared: Arc<Shared>, stop: CancellationToken) -> Result<(), EngineError> {
+    let mut due: BTreeMap<IncidentId, Timestamp> = BTreeMap::new();
+    let mut running: BTreeSet<IncidentId> = BTreeSet::new();
+    let mut again: BTreeSet<IncidentId> = BTreeSet::new();
+    let mut workers: JoinSet<(IncidentId, Result<Rest, EngineError>)> = JoinSet::new();
+    loop {
+        let now = shared.clock.now();
+        let ready: Vec<_> =
+            due.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
+        for id in ready {
+            if workers.len() >= AT_ONCE {
+                break;
+            }
+            due.remove(&id);
+            running.insert(id.clone());
+            let (shared, stop) = (shared.clone(), stop.clone());
+            workers.spawn(async move {
+                let rest = drive::drive(&shared, &id, &stop).await;
+                (id, rest)
+            });
+        }
+        let room = workers.len() < AT_ONCE;
+        let next = due.values().min().copied().filter(|_| room);
+        let sleep = next.map(|at| shared.clock.sleep_until(at));
+        tokio::select! {
+            () = stop.cancelled() => break,
+            ids = shared.wakes.next() => for id in ids {
+                if running.contains(&id) {
+                    again.insert(id);
+                } else {
+                    due.insert(id, now);
+                }
+            },
+            Some(ended) = workers.join_next() => {
+                let (id, rest) = ended.map_err(|error| {
+                    EngineError::Stopped(format!("a worker ended badly: {error}"))
+                })?;
+                running.remove(&id);
+                let until = match rest {
+                    Ok(Rest::Until(at)) => at,
+                    Ok(Rest::Over) => {
+                        due.remove(&id);
+                        again.remove(&id);
+                        continue;
+                    }
+                    Err(error) => {
+                        tracing::error!(incident = %id, error = %chain(&error), "work stopped; it is taken up again");
+                        Some(shared.after(AGAIN))
+                    }
+                };
+                if again.remove(&id) {
+                    due.insert(id, shared.clock.now());
+                } else if let Some(at) = until {
+                    due.insert(id, at);
+                }
+            }
+            () = async { match sleep { Some(sleep) => sleep.await, None => std::future::pending().await } } => {}
+        }
+    }
+    while workers.join_next().await.is_some() {}
+    Ok(())
+}
+
+fn chain(error: &EngineError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
