@@ -5,6 +5,8 @@ mod config;
 mod journal;
 mod kubernetes;
 mod notify;
+mod remediation;
 mod sandbox;
 mod site;
 mod webhook;
+mod world;

@@ -1,0 +1,123 @@
+//! From an alert to a verified change: the stories that the demo tells, on a clock of their own.
+
+use jiff::SignedDuration;
+use orderly::domain::event::Outcome;
+use orderly::sandbox::{QueryAnswer, QueryMatch, View};
+
+use crate::world::World;
+
+fn high_error_rate(mode: &str) -> String {
+    format!(
+        r#"
+apiVersion: orderly.dev/v1alpha1
+kind: RemediationPolicy
+metadata: {{name: high-error-rate}}
+spec:
+  summary: Too many requests fail
+  match: ['alertname="HighErrorRate"']
+  target:
+    kind: Deployment
+    namespaces: [ai-agents, production-agents]
+    namespace: "{{{{ labels.namespace }}}}"
+    name: "{{{{ labels.agent_id }}}}-deployment"
+  mode: {mode}
+  causes:
+    - name: bad-deployment
+      when: rollout.age < duration("30m")
+      actions: [{{rollback: {{}}}}]
+    - name: otherwise
+      actions: [{{restart: {{}}}}]
+  approval: {{approvers: [sre]}}
+  verify:
+    within: 5m
+    query: {{expr: 'sum(rate(errors[5m]))', below: 0.01, for: 1m}}
+  escalate: [{{after: 2h, to: oncall}}]
+"#
+    )
+}
+
+const FIRING: &[(&str, &str)] =
+    &[("alertname", "HighErrorRate"), ("namespace", "ai-agents"), ("agent_id", "support-agent")];
+
+fn errors_follow_the_bad_version(world: &World) {
+    let expr = QueryMatch::Contains(vec!["errors".to_owned()]);
+    world.sandbox.set_query(expr, |view: &View<'_>| {
+        let bad = view.serves_image("ai-agents", "support-agent-deployment", "v1.5.0");
+        QueryAnswer::value(if bad { 0.14 } else { 0.002 })
+    });
+}
+
+fn image(world: &World) -> String {
+    let object = world.sandbox.get("deployments", "ai-agents", "support-agent-deployment");
+    let image = object.expect("it exists")["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    image.as_str().expect("text").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_deployment_is_rolled_back_when_a_person_approves() {
+    let world = World::start(&[high_error_rate("approval")]).await;
+    errors_follow_the_bad_version(&world);
+    let alert = world.fire(FIRING).await;
+    let incident = world.until_phase(&alert, "waiting-for-approval").await;
+    let proposal = incident.proposal.expect("a plan");
+    assert!(image(&world).contains("v1.5.0"), "nothing is changed before approval");
+    assert!(proposal.previews[0].diff.contains("v1.4.1"), "{}", proposal.previews[0].diff);
+
+    let digest = proposal.digest.to_string();
+    world.engine.approve(&incident.id, World::person("ada"), Some(&digest[..12]), None).await
+        .expect("approved");
+    world.until_phase(&alert, "verifying").await;
+    assert!(image(&world).contains("v1.4.1"), "{}", image(&world));
+    world.pass(SignedDuration::from_mins(3)).await;
+    world.resolve(&alert).await;
+    let (outcome, reason) = world.until_closed(&alert).await;
+    assert_eq!(outcome, Outcome::Fixed, "{reason}");
+    let writes = world.sandbox.writes();
+    let patches = writes.iter().filter(|entry| entry.verb == "patch").count();
+    assert_eq!(patches, 1, "{writes:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dry_run_changes_nothing_and_says_what_it_would_have_done() {
+    let world = World::start(&[high_error_rate("dry-run")]).await;
+    errors_follow_the_bad_version(&world);
+    let alert = world.fire(FIRING).await;
+    let (outcome, reason) = world.until_closed(&alert).await;
+    assert_eq!(outcome, Outcome::DryRun, "{reason}");
+    assert!(world.sandbox.writes().is_empty(), "{:#?}", world.sandbox.writes());
+    let kinds = world.kinds(&alert).await;
+    assert_eq!(
+        kinds,
+        [
+            "IncidentOpened", "TargetsFound", "FactsCollected", "CauseFound", "PlanProposed",
+            "GateDecided", "IncidentClosed",
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_that_ends_before_anybody_answers_has_recovered_by_itself() {
+    let world = World::start(&[high_error_rate("approval")]).await;
+    errors_follow_the_bad_version(&world);
+    let alert = world.fire(FIRING).await;
+    world.until_phase(&alert, "waiting-for-approval").await;
+    world.resolve(&alert).await;
+    let (outcome, _) = world.until_closed(&alert).await;
+    assert_eq!(outcome, Outcome::Recovered);
+    assert!(world.sandbox.writes().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_while_a_question_waits_changes_nothing_about_it() {
+    let world = World::start(&[high_error_rate("approval")]).await;
+    errors_follow_the_bad_version(&world);
+    let alert = world.fire(FIRING).await;
+    let before = world.until_phase(&alert, "waiting-for-approval").await;
+    let world = world.restart().await;
+    world.pass(SignedDuration::from_secs(30)).await;
+    let after = world.incident(&alert).await.expect("still there");
+    assert_eq!(before, after);
+    world.engine.approve(&after.id, World::person("ada"), None, None).await.expect("approved");
+    world.until_phase(&alert, "verifying").await;
+    assert!(image(&world).contains("v1.4.1"));
+}

@@ -1,0 +1,300 @@
+//! A whole Orderly beside a sandbox cluster, on a clock that the test moves: tests read like an
+//! operator's shift.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use orderly::clock::{Clock, ManualClock};
+use orderly::domain::alert::{Alert, AlertStatus, Delivery};
+use orderly::domain::event::{Event, Outcome, Person, Stream};
+use orderly::domain::gate::rails::GuardRails;
+use orderly::domain::id::{Fingerprint, IncidentId};
+use orderly::domain::incident::{Incident, Phase};
+use orderly::domain::policy::choice::PolicySet;
+use orderly::domain::policy::compiled::{CompiledPolicy, Names};
+use orderly::domain::policy::spec::PolicyDocument;
+use orderly::engine::{Engine, Ports};
+use orderly::http::intake::Intake;
+use orderly::journal::codec;
+use orderly::journal::memory::MemoryStore;
+use orderly::journal::{Identity as JournalIdentity, Journal, JournalId, JournalTask};
+use orderly::kubernetes::connection::{Identity, ReadConnection, WriteConnection};
+use orderly::kubernetes::reader::Reader;
+use orderly::kubernetes::writer::Writer;
+use orderly::metrics::Metrics;
+use orderly::notify::{Receiver, Receivers};
+use orderly::outbound::{Credentials, Service};
+use orderly::prometheus::Prometheus;
+use orderly::sandbox::{Contents, Options, Sandbox};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How far time moves at once.
+const TICK: SignedDuration = SignedDuration::from_millis(500);
+/// Ticks within which anything that a test waits for must have happened: an hour of its time.
+const PATIENCE: usize = 7200;
+/// How long the rooms get to answer between two ticks, when nothing is heard of them.
+const SETTLE: Duration = Duration::from_millis(10);
+
+/// The world of one test.
+pub struct World {
+    pub clock: Arc<ManualClock>,
+    pub sandbox: Sandbox,
+    pub store: MemoryStore,
+    pub engine: Engine,
+    pub policies: watch::Sender<Arc<PolicySet>>,
+    rails: GuardRails,
+    watch_alertmanager: bool,
+    journal_task: JournalTask,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// The policies of these documents.
+pub fn policy_set(documents: &[String]) -> Arc<PolicySet> {
+    let compiled = documents.iter().map(|text| {
+        let document: PolicyDocument = serde_saphyr::from_str(text).expect("a policy document");
+        let policy = CompiledPolicy::compile(document, &Names::default());
+        Arc::new(policy.unwrap_or_else(|problems| panic!("{problems:?}")))
+    });
+    Arc::new(PolicySet::new(compiled.collect::<Vec<_>>()))
+}
+
+impl World {
+    /// The demo's cluster and these policies, without limits on how much may be changed.
+    pub async fn start(documents: &[String]) -> Self {
+        Self::with(documents, GuardRails::default(), false).await
+    }
+
+    /// The same with these limits; `watch_alertmanager` has the gates ask the sandbox's.
+    pub async fn with(documents: &[String], rails: GuardRails, watch_alertmanager: bool) -> Self {
+        let now: Timestamp = "2026-11-22T03:00:00Z".parse().expect("a time");
+        let clock = Arc::new(ManualClock::new(now));
+        let options = Options { contents: Contents::Demo, ..Options::new(clock.clone()) };
+        let sandbox = Sandbox::start(options).await.expect("a sandbox");
+        let id = JournalId::from_bytes([7; 16]);
+        let store = MemoryStore::new(JournalIdentity { id, created_at: now });
+        let policies = watch::Sender::new(policy_set(documents));
+        let (engine, journal_task, stop, tasks) =
+            boot(&clock, &sandbox, &store, &policies, &rails, watch_alertmanager).await;
+        Self {
+            clock,
+            sandbox,
+            store,
+            engine,
+            policies,
+            rails,
+            watch_alertmanager,
+            journal_task,
+            stop,
+            tasks,
+        }
+    }
+
+    /// Kills the service without a word and starts another one on the same journal.
+    pub async fn restart(mut self) -> Self {
+        for task in self.tasks.drain(..) {
+            task.abort();
+        }
+        self.stop.cancel();
+        drop(self.engine);
+        self.journal_task.close().await;
+        let (engine, journal_task, stop, tasks) = boot(
+            &self.clock,
+            &self.sandbox,
+            &self.store,
+            &self.policies,
+            &self.rails,
+            self.watch_alertmanager,
+        )
+        .await;
+        Self { engine, journal_task, stop, tasks, ..self }
+    }
+
+    /// Alertmanager delivers one firing alert.
+    pub async fn fire(&self, labels: &[(&str, &str)]) -> Alert {
+        let alert = self.alert(labels);
+        self.deliver(vec![alert.clone()]).await;
+        alert
+    }
+
+    /// An alert that began to fire a minute ago.
+    pub fn alert(&self, labels: &[(&str, &str)]) -> Alert {
+        let now = self.clock.now();
+        let labels: BTreeMap<_, _> =
+            labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let fingerprint = Fingerprint::of(labels.iter().map(|(n, v)| (n.as_str(), v.as_str())));
+        Alert {
+            status: AlertStatus::Firing,
+            labels,
+            annotations: BTreeMap::new(),
+            starts_at: now.saturating_sub(SignedDuration::from_mins(1)).expect("in range"),
+            ends_at: None,
+            generator_url: String::new(),
+            fingerprint,
+        }
+    }
+
+    /// Alertmanager delivers that it is over.
+    pub async fn resolve(&self, alert: &Alert) {
+        let ended = Some(self.clock.now());
+        let resolved = Alert { status: AlertStatus::Resolved, ends_at: ended, ..alert.clone() };
+        self.deliver(vec![resolved]).await;
+    }
+
+    /// Delivers some alerts as one webhook would.
+    pub async fn deliver(&self, alerts: Vec<Alert>) {
+        let delivery = Delivery {
+            receiver: "orderly".to_owned(),
+            group: "test".to_owned(),
+            truncated_alerts: 0,
+            reason: None,
+            external_url: String::new(),
+        };
+        self.engine.accept(delivery, alerts).await.expect("accepted");
+    }
+
+    /// One tick of the world.
+    pub async fn tick(&self) {
+        let mut head = self.engine.journal().subscribe();
+        head.borrow_and_update();
+        self.clock.advance(TICK);
+        self.sandbox.tick();
+        // Goes on at once when something was appended; a quiet world moves on by itself.
+        let _quiet = tokio::time::timeout(SETTLE, head.changed()).await;
+    }
+
+    /// Lets time pass until `done`.
+    pub async fn until(&self, what: &str, mut done: impl AsyncFnMut(&Self) -> bool) {
+        for _ in 0..PATIENCE {
+            if done(self).await {
+                return;
+            }
+            self.tick().await;
+        }
+        let mut text = String::new();
+        for (at, event) in self.all_events().await {
+            text.push_str(&format!("{at} {}\n", orderly::domain::explain::line(&event)));
+        }
+        panic!("waited in vain for {what}; the journal says:\n{text}");
+    }
+
+    /// Lets so much time pass.
+    pub async fn pass(&self, time: SignedDuration) {
+        let end = self.clock.now().saturating_add(time).expect("in range");
+        while self.clock.now() < end {
+            self.tick().await;
+        }
+    }
+
+    /// The incident that the alert opened.
+    pub async fn incident(&self, alert: &Alert) -> Option<Incident> {
+        self.engine.incident(&IncidentId::of(alert.episode())).await.ok()
+    }
+
+    /// Lets time pass until the alert's incident is in the phase.
+    pub async fn until_phase(&self, alert: &Alert, phase: &str) -> Incident {
+        self.until(phase, async |world| {
+            world.incident(alert).await.is_some_and(|it| it.phase.name() == phase)
+        })
+        .await;
+        self.incident(alert).await.expect("just seen")
+    }
+
+    /// Lets time pass until the alert's incident is over; how it ended and why.
+    pub async fn until_closed(&self, alert: &Alert) -> (Outcome, String) {
+        let incident = self.until_phase(alert, "closed").await;
+        match incident.phase {
+            Phase::Closed { outcome, reason, .. } => (outcome, reason),
+            _ => unreachable!("the phase was closed"),
+        }
+    }
+
+    /// The events of the alert's incident.
+    pub async fn events(&self, alert: &Alert) -> Vec<Event> {
+        let stream = Stream::Incident(IncidentId::of(alert.episode()));
+        let entries = self.engine.journal().read_stream(&codec::stream_id(&stream)).await;
+        let entries = entries.expect("readable");
+        entries.iter().map(|entry| codec::decode(entry).expect("an event").event).collect()
+    }
+
+    /// Everything in the journal.
+    pub async fn all_events(&self) -> Vec<(Timestamp, Event)> {
+        let mut all = Vec::new();
+        let mut from = 1;
+        loop {
+            let page = self.engine.journal().read(from, 0).await.expect("readable");
+            let Some(last) = page.last() else { return all };
+            from = last.seq + 1;
+            for entry in &page {
+                let recorded = codec::decode(entry).expect("an event");
+                all.push((recorded.at, recorded.event));
+            }
+        }
+    }
+
+    /// The kinds of events of the alert's incident, in order.
+    pub async fn kinds(&self, alert: &Alert) -> Vec<&'static str> {
+        self.events(alert).await.iter().map(Event::kind).collect()
+    }
+
+    /// Somebody of the group `sre`.
+    pub fn person(name: &str) -> Person {
+        Person { name: name.to_owned(), groups: vec!["sre".to_owned()], path: "api".to_owned() }
+    }
+}
+
+type Booted = (Engine, JournalTask, CancellationToken, Vec<JoinHandle<()>>);
+
+async fn boot(
+    clock: &Arc<ManualClock>,
+    sandbox: &Sandbox,
+    store: &MemoryStore,
+    policies: &watch::Sender<Arc<PolicySet>>,
+    rails: &GuardRails,
+    watch_alertmanager: bool,
+) -> Booted {
+    let (journal, journal_task): (Journal, _) = store.open().start(clock.clone());
+    let identity = Identity { server: Some(sandbox.url()), ..Identity::default() };
+    let read = ReadConnection::connect(&identity, clock.clone()).await.expect("a client");
+    let write = WriteConnection::connect(&identity, clock.clone()).await.expect("a client");
+    let service =
+        |url: String| Service { url, credentials: Credentials::None, ca_file: None };
+    let prometheus = Prometheus::new(&service(sandbox.prometheus_url())).expect("a client");
+    let alertmanager = watch_alertmanager.then(|| {
+        let replicas = [service(sandbox.alertmanager_url())];
+        orderly::alertmanager::Alertmanager::new(&replicas, clock.clone()).expect("a client")
+    });
+    let names = ["oncall", "leads", "platform"];
+    let receivers = names.map(|name| (name.to_owned(), Receiver::Log));
+    let ports = Ports {
+        reader: Reader::new(read),
+        writer: Writer::new(write, "orderly-test"),
+        prometheus: Some(prometheus),
+        alertmanager,
+        receivers: Receivers::new(receivers.into_iter().collect()),
+    };
+    let stop = CancellationToken::new();
+    let metrics = Arc::new(Metrics::new(clock.now()));
+    let started = Engine::start(
+        journal,
+        clock.clone(),
+        ports,
+        rails.clone(),
+        policies.subscribe(),
+        metrics,
+        stop.clone(),
+    );
+    let (engine, tasks) = started.await.expect("the engine starts");
+    let tasks = tasks.into_iter().map(|(name, task)| {
+        tokio::spawn(async move {
+            if let Err(error) = task.await {
+                panic!("task {name} ended: {error:?}");
+            }
+        })
+    });
+    (engine, journal_task, stop, tasks.collect())
+}
