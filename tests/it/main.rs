@@ -4,6 +4,7 @@ mod auth;
 mod config;
 mod journal;
 mod kubernetes;
+mod monitoring;
 mod notify;
 mod remediation;
 mod sandbox;

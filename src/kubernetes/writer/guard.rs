@@ -41,6 +41,12 @@ pub fn difference(change: &PatchChange, live: &Value) -> Option<String> {
     None
 }
 
+/// Who wrote anything but the status.
+fn writers(live: &Value) -> impl Iterator<Item = &Value> {
+    let entries = json::list(live, &["metadata", "managedFields"]);
+    entries.iter().filter(|entry| json::text(entry, &["subresource"]) != Some("status"))
+}
+
 /// The first field of a merge patch that the object does not agree with.
 fn first_difference(patch: &Value, live: &Value, path: &mut Vec<String>) -> Option<String> {
     if let Value::Object(fields) = patch {
@@ -59,9 +65,7 @@ fn first_difference(patch: &Value, live: &Value, path: &mut Vec<String>) -> Opti
 
 /// Who changed the object last, when its managed fields say.
 fn last_writer(live: &Value) -> String {
-    let entries = json::list(live, &["metadata", "managedFields"]);
-    let own = entries.iter().filter(|entry| json::text(entry, &["subresource"]).is_none());
-    let last = own.max_by_key(|entry| json::time(entry, &["time"]));
+    let last = writers(live).max_by_key(|entry| json::time(entry, &["time"]));
     match last.and_then(|entry| json::text(entry, &["manager"])) {
         Some(manager) => format!(", last by `{manager}`"),
         None => String::new(),
@@ -107,19 +111,20 @@ pub fn observe(change: &PatchChange, live: &Value, mark: &Mark) -> Observation {
     if json::uid(live) != change.object.uid {
         return Observation::Gone;
     }
-    let missing = change.postcondition.iter().find_map(|expected| missing(expected, live));
-    let planned = difference(change, live);
-    let marked = json::annotation(live, MARK) == Some(&mark.to_string());
-    match (planned, marked, change.object.subresource.is_some(), missing) {
+    let Some(what) = difference(change, live) else {
         // A change that was made moves the generation on, or the values that it replaces; whatever
         // the postcondition says, which may have held before.
-        (None, ..) => Observation::NotApplied,
-        (Some(_), true, _, None) | (Some(_), false, true, None) => Observation::Applied,
-        (Some(_), true, _, Some(missing)) => {
+        return Observation::NotApplied;
+    };
+    let missing = change.postcondition.iter().find_map(|expected| missing(expected, live));
+    let marked = json::annotation(live, MARK) == Some(&mark.to_string());
+    match (marked, change.object.subresource.is_some(), missing) {
+        (true, _, None) | (false, true, None) => Observation::Applied,
+        (true, _, Some(missing)) => {
             let what = format!("it was applied and then changed: {missing}{}", last_writer(live));
             Observation::Changed { what }
         }
-        (Some(what), false, _, _) => Observation::Changed { what },
+        (false, _, _) => Observation::Changed { what },
     }
 }
 

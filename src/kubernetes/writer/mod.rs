@@ -152,7 +152,11 @@ impl Writer {
     async fn delete_pods(&self, delete: &DeletePods, mode: Mode) -> Performed {
         let mut deleted = Vec::new();
         for (name, uid) in &delete.pods {
-            let place = path::object("v1", &delete.owner.namespace, "pods", name);
+            let mut place = path::object("v1", &delete.owner.namespace, "pods", name);
+            if mode == Mode::DryRun {
+                // The body decides; the query lets audit logs and proxies see it too.
+                place.push_str("?dryRun=All");
+            }
             let body = delete_options(uid, mode);
             let sent =
                 self.connection.send(Method::DELETE, &place, "application/json", &body).await;
