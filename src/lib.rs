@@ -1,6 +1,7 @@
 //! Orderly carries out runbooks. Modules in reading order; the layer rule is in ARCHITECTURE.md.
 
 pub mod alertmanager;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
@@ -11,6 +12,7 @@ pub mod kubernetes;
 pub mod metrics;
 pub mod notify;
 pub mod outbound;
+pub mod policies;
 pub mod prometheus;
 pub mod sandbox;
 pub mod secret;

@@ -186,6 +186,14 @@ impl Expression {
         &self.0.source
     }
 
+    /// Whether the expression uses the answer to this query.
+    pub fn asks_query(&self, name: &str) -> bool {
+        match &self.0.queries {
+            Queries::These(names) => names.contains(name),
+            Queries::All => true,
+        }
+    }
+
     /// The tree as it was written.
     pub(super) fn tree(&self) -> &IdedExpr {
         self.0.program.expression()
@@ -225,13 +233,9 @@ impl Expression {
 
     /// The unknown answers among those that the expression uses.
     fn unknown_queries<'v>(&self, view: &'v View) -> Vec<(&'v str, &'v str)> {
-        let used = |name: &str| match &self.0.queries {
-            Queries::These(names) => names.contains(name),
-            Queries::All => true,
-        };
         let unknown = view.unknown().filter_map(|(name, why)| {
             let name = name.strip_prefix("queries.")?;
-            used(name).then_some((name, why))
+            self.asks_query(name).then_some((name, why))
         });
         unknown.collect()
     }

@@ -25,7 +25,8 @@ pub struct Specificity {
 }
 
 impl Specificity {
-    fn of(policy: &CompiledPolicy) -> Self {
+    /// How narrowly `policy` asks.
+    pub fn of(policy: &CompiledPolicy) -> Self {
         let mut specificity = Self::default();
         for matcher in &policy.matchers {
             match matcher.operator() {

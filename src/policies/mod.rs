@@ -1,0 +1,12 @@
+//! Policies from files: found, read with the place of every field, checked, kept current.
+//!
+//! What a policy means is decided in `domain`; this room knows where it is written.
+
+pub mod diagnostic;
+pub mod lint;
+pub mod loader;
+pub mod parse;
+pub mod schema;
+pub mod source;
+mod structure;
+pub mod yaml;

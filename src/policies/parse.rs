@@ -1,0 +1,188 @@
+//! From the text of a file to policy documents, each with the place of every field.
+//!
+//! A file may hold several documents. What is wrong with one does not hide what is wrong with the
+//! next; only a file that is no YAML at all has a single problem.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::diagnostic::{Diagnostic, SourceFile};
+use super::schema::policy_schema;
+use super::structure;
+use super::yaml::{self, Node, Yaml, offset_in_raw};
+use crate::domain::policy::problem::{FieldPath, Part, Problem, Severity};
+use crate::domain::policy::spec::PolicyDocument;
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(policy_schema);
+
+/// One document of a file.
+#[derive(Clone, Debug)]
+pub struct ParsedPolicy {
+    /// The policy, when its shape is right.
+    pub document: Option<PolicyDocument>,
+    /// Its name, as far as it is there.
+    pub name: Option<String>,
+    /// Where its fields stand.
+    pub places: Places,
+    /// What is wrong with its shape.
+    pub problems: Vec<Problem>,
+}
+
+/// Where the fields of one document stand in its file.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The file.
+    pub file: SourceFile,
+    fields: HashMap<FieldPath, Field>,
+    document: Range<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct Field {
+    key: Option<Range<usize>>,
+    value: Range<usize>,
+    /// The text, when it is one: parts of it can be pointed at.
+    text: Option<String>,
+    /// Keys that were given again, in order.
+    again: Vec<Range<usize>>,
+}
+
+/// Reads every document of `file`.
+///
+/// # Errors
+/// That the file is not YAML.
+pub fn parse(file: &SourceFile) -> Result<Vec<ParsedPolicy>, Diagnostic> {
+    let documents = yaml::parse(&file.text).map_err(|error| {
+        let span = error.offset..error.offset + 1;
+        Diagnostic::at(file, span, Severity::Error, "yaml", error.message)
+    })?;
+    Ok(documents.iter().map(|node| read(file, node)).collect())
+}
+
+fn read(file: &SourceFile, node: &Node) -> ParsedPolicy {
+    let mut places =
+        Places { file: file.clone(), fields: HashMap::new(), document: node.span.clone() };
+    places.add(node, &FieldPath::default(), None);
+    let mut problems = structure::problems(&SCHEMA, node);
+    let name = node.get("metadata").and_then(|metadata| metadata.get("name"));
+    let name = name.and_then(Node::text).map(str::to_owned);
+    let document = if problems.is_empty() {
+        match serde_json::from_value(node.to_json()) {
+            Ok(document) => Some(document),
+            Err(error) => {
+                problems.push(Problem::error("shape", FieldPath::default(), error.to_string()));
+                None
+            }
+        }
+    } else {
+        None
+    };
+    ParsedPolicy { document, name, places, problems }
+}
+
+impl Places {
+    fn add(&mut self, node: &Node, path: &FieldPath, key: Option<Range<usize>>) {
+        if let Some(known) = self.fields.get_mut(path) {
+            known.again.extend(key);
+            return;
+        }
+        let text = node.text().map(str::to_owned);
+        let value = node.span.clone();
+        self.fields.insert(path.clone(), Field { key, value, text, again: Vec::new() });
+        match &node.yaml {
+            Yaml::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.add(item, &path.index(index), None);
+                }
+            }
+            Yaml::Map(entries) => {
+                for (key, value) in entries {
+                    self.add(value, &path.key(&key.name), Some(key.span.clone()));
+                }
+            }
+            Yaml::Null | Yaml::Bool(_) | Yaml::Number(_) | Yaml::Text(_) => {}
+        }
+    }
+
+    /// The bytes of a field's value; of the nearest thing around it when it is not there.
+    pub fn value(&self, path: &FieldPath) -> Range<usize> {
+        match (self.fields.get(path), path.parent()) {
+            (Some(field), _) if !field.value.is_empty() => self.one_line(field),
+            (Some(Field { key: Some(key), .. }), _) => key.clone(),
+            (_, Some(parent)) => self.value(&parent),
+            (_, None) => self.document.clone(),
+        }
+    }
+
+    /// The bytes of a field's name.
+    pub fn key(&self, path: &FieldPath) -> Range<usize> {
+        match self.fields.get(path) {
+            Some(Field { key: Some(key), .. }) => key.clone(),
+            _ => self.value(path),
+        }
+    }
+
+    /// A mapping or list has no text of its own to underline: its name stands for it.
+    fn one_line(&self, field: &Field) -> Range<usize> {
+        match (&field.text, &field.key) {
+            (None, Some(key)) if self.file.text[field.value.clone()].contains('\n') => key.clone(),
+            _ => field.value.clone(),
+        }
+    }
+
+    /// The bytes that a problem is about.
+    pub fn span(&self, problem: &Problem) -> Range<usize> {
+        let field = self.fields.get(&problem.path);
+        if problem.code == "duplicate-key"
+            && let Some(again) = field.and_then(|field| field.again.first())
+        {
+            return again.clone();
+        }
+        if problem.at_key {
+            return self.key(&problem.path);
+        }
+        if let (Some((offset, length)), Some(Field { value, text: Some(text), .. })) =
+            (problem.within, field)
+        {
+            let raw = &self.file.text[value.clone()];
+            let start = value.start + offset_in_raw(raw, text, offset);
+            let part = text.get(offset..offset + length).unwrap_or("");
+            // A part that is written in another way (escapes, several lines) is shown by its
+            // beginning.
+            let same = self.file.text[start..].starts_with(part);
+            let end = if same { start + length } else { start + 1 };
+            return start..end.min(value.end).max(start);
+        }
+        self.value(&problem.path)
+    }
+
+    /// The problem with its place.
+    pub fn diagnostic(&self, problem: &Problem, policy: Option<&str>) -> Diagnostic {
+        let span = self.span(problem);
+        let mut diagnostic = Diagnostic::at(
+            &self.file,
+            span,
+            problem.severity,
+            problem.code,
+            problem.message.clone(),
+        );
+        if problem.code == "duplicate-key"
+            && let Some(Field { key: Some(key), .. }) = self.fields.get(&problem.path)
+        {
+            diagnostic = diagnostic.related(&self.file, key.clone(), "given here first");
+        }
+        diagnostic.help.clone_from(&problem.help);
+        diagnostic.policy = policy.map(str::to_owned);
+        diagnostic.field = problem.path.to_string();
+        diagnostic
+    }
+}
+
+/// The name of the policy that a path is in has nothing to do with its place; used by callers that
+/// want to point at a whole policy.
+pub fn name_path() -> FieldPath {
+    FieldPath(vec![Part::Key("metadata".to_owned()), Part::Key("name".to_owned())])
+}
