@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use orderly::clock::Clock as _;
 use orderly::domain::facts::{
-    Fact, Kind, RevisionHealth, RolloutState, Strategy, TargetBy, TargetQuery,
+    Fact, Kind, RevisionHealth, RolloutState, Strategy, Target, TargetBy, TargetQuery,
 };
 use orderly::kubernetes::access::{self, Verdict};
 use orderly::kubernetes::reader::{FindError, ReadError};
@@ -185,5 +185,58 @@ async fn reading_everything_writes_nothing_and_says_who_reads() {
                 && access.verb == entry.verb
         });
         assert!(named || entry.resource == "selfsubjectaccessreviews", "{entry:?}");
+    }
+}
+
+/// A StatefulSet and a DaemonSet, whose histories are ControllerRevisions.
+const OTHERS: &str = "
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db, namespace: default}
+spec:
+  replicas: 2
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {containers: [{name: db, image: 'registry.example.com/db:v1'}]}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: shipper, namespace: default}
+spec:
+  selector: {matchLabels: {app: shipper}}
+  template:
+    metadata: {labels: {app: shipper}}
+    spec: {containers: [{name: shipper, image: 'registry.example.com/shipper:v1'}]}
+";
+
+#[tokio::test]
+async fn histories_of_controller_revisions_are_read_alike() {
+    let world = world(Contents::Empty).await;
+    world.sandbox.apply_yaml(OTHERS).expect("accepted");
+    world.pass(SignedDuration::from_hours(2));
+    let changes = [
+        (Kind::StatefulSet, "statefulsets", "db", "registry.example.com/db:v2", 2),
+        (Kind::DaemonSet, "daemonsets", "shipper", "registry.example.com/shipper:v2", 3),
+    ];
+    for (_, plural, name, image, _) in changes {
+        let place = ("default", name);
+        world.sandbox.set_image(plural, place, name, image).expect("accepted");
+    }
+    world.pass(SignedDuration::from_hours(2));
+    for (kind, _, name, image, replicas) in changes {
+        let target = Target { kind, ..target("default", name) };
+        let workload = world.reader.workload(&target).await.expect("it is there");
+        assert_eq!(workload.rollout.state, RolloutState::Complete, "{:?}", workload.rollout);
+        assert_eq!(workload.replicas.available, replicas);
+        let revisions = workload.revisions.known().expect("known");
+        let [new, old] = revisions.as_slice() else { panic!("{revisions:?}") };
+        assert!(new.current && !old.current, "{kind}");
+        assert_eq!(new.template["spec"]["containers"][0]["image"], image);
+        assert_eq!(new.health, RevisionHealth::Available, "{kind}");
+        assert!(matches!(old.health, RevisionHealth::Served { .. }), "{kind}: {:?}", old.health);
+        let pods = workload.pods.known().expect("known");
+        assert!(pods.iter().all(|pod| pod.revision.as_deref() == Some(&new.name)), "{pods:?}");
     }
 }
