@@ -1,13 +1,16 @@
 //! The command line: one file for each subcommand.
 
+pub mod check;
+pub mod client;
+pub mod schema;
+pub mod table;
+pub mod terminal;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::domain::policy::compiled::Names;
-
-pub mod check;
-pub mod schema;
 
 /// Carries out your runbooks: verified, explainable remediation of Alertmanager alerts.
 #[derive(Parser, Debug)]

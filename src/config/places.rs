@@ -39,6 +39,25 @@ fn problem(path: Option<&Path>, error: &Error) -> ConfigProblem {
         Error::SerdeInvalidType { unexpected, expected, .. } => {
             (format!("expected {expected}, found {unexpected}"), None)
         }
+        Error::InvalidScalar { ty, .. } => {
+            let what = match *ty {
+                "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+                "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number, negative allowed",
+                "f32" | "f64" => "a number",
+                _other => "another kind of value",
+            };
+            (format!("expected {what}"), None)
+        }
+        Error::Unexpected { expected, .. } => {
+            let what = match *expected {
+                "mapping start" => "keys with values",
+                "sequence start" => "a list",
+                "string scalar" => "a text",
+                other => other,
+            };
+            (format!("expected {what}"), None)
+        }
+        Error::InvalidBooleanStrict { .. } => ("expected `true` or `false`".to_owned(), None),
         other => (serde_saphyr::UserMessageFormatter.format_message(other).into_owned(), None),
     };
     let place = error.location().filter(|location| *location != Location::UNKNOWN);

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 use crate::config::{Config, Role};
+use crate::domain::event::Person;
 use crate::secret::{SecretError, SecretFile, SecretHash};
 
 const BEARER: HeaderValue = HeaderValue::from_static(r#"Bearer realm="orderly""#);
@@ -310,6 +311,15 @@ impl People {
 }
 
 impl Identity {
+    /// As the journal keeps it: name, groups and the path by which they came.
+    pub fn person(&self) -> Person {
+        Person {
+            name: self.name.clone(),
+            groups: self.groups.iter().cloned().collect(),
+            path: format!("api/{}", self.path.as_str()),
+        }
+    }
+
     /// Whether the role suffices.
     pub fn require(&self, needs: Role) -> Result<(), Denied> {
         if self.role >= needs {

@@ -12,6 +12,7 @@ use axum::routing::MethodRouter;
 use http::{Method, StatusCode, Uri};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::api::{self, Api};
 use super::auth::People;
 use super::problem::Problem;
 use super::webhook::{self, Webhook};
@@ -44,7 +45,9 @@ pub enum Access {
 pub struct Site {
     /// The webhook.
     pub webhook: Arc<Webhook>,
-    /// Who may use the API.
+    /// The API.
+    pub api: Arc<Api>,
+    /// Who may use it.
     pub people: Arc<People>,
     /// The time.
     pub clock: SharedClock,
@@ -56,9 +59,15 @@ impl FromRef<Site> for Arc<Webhook> {
     }
 }
 
+impl FromRef<Site> for Arc<Api> {
+    fn from_ref(site: &Site) -> Self {
+        Arc::clone(&site.api)
+    }
+}
+
 /// Every route.
 pub fn routes() -> Vec<Route> {
-    webhook::routes()
+    webhook::routes().into_iter().chain(api::routes()).collect()
 }
 
 /// The router of the main listener.
@@ -115,7 +124,7 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     }
 }
 
-fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+pub(super) fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<&str>()
         .copied()

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use orderly::clock::{ManualClock, SharedClock};
 use orderly::config::{Config, Flags};
 use orderly::domain::alert::{Alert, Delivery};
+use orderly::http::api::Api;
 use orderly::http::auth::{People, WebhookAuth};
 use orderly::http::intake::{Accepted, Intake, IntakeRefused};
 use orderly::http::problem::Problem;
@@ -20,6 +21,8 @@ use orderly::http::routes::{Site, router};
 use orderly::http::webhook::Webhook;
 use orderly::metrics::Metrics;
 use tower::ServiceExt as _;
+
+use crate::house::House;
 
 /// Takes everything, unless told otherwise.
 #[derive(Default)]
@@ -48,6 +51,7 @@ impl Intake for Recorder {
 /// A site on a manual clock.
 pub struct Fixture {
     pub recorder: Arc<Recorder>,
+    pub house: Arc<House>,
     pub metrics: Arc<Metrics>,
     pub clock: Arc<ManualClock>,
     pub router: Router,
@@ -76,8 +80,10 @@ pub fn with_patience(yaml: &str, patience: Duration) -> Fixture {
         Arc::clone(&shared),
     );
     let people = Arc::new(People::new(&config, now).unwrap());
-    let router = router(Site { webhook, people, clock: shared });
-    Fixture { recorder, metrics, clock, router }
+    let house = Arc::new(House::default());
+    let api = Api::new(Arc::<House>::clone(&house), Arc::<House>::clone(&house));
+    let router = router(Site { webhook, api, people, clock: shared });
+    Fixture { recorder, house, metrics, clock, router }
 }
 
 /// What came back.

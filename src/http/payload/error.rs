@@ -75,7 +75,14 @@ fn misfit(text: &str) -> String {
     let turned =
         text.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected "));
     let text = match turned {
-        Some((found, expected)) => format!("expected {expected}, found {found}"),
+        Some((found, expected)) => {
+            let found = match found {
+                "sequence" => "a list",
+                "map" => "an object",
+                other => other,
+            };
+            format!("expected {expected}, found {found}")
+        }
         None => text.to_owned(),
     };
     if text.chars().count() > QUOTED_CHARACTERS {

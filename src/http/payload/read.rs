@@ -12,7 +12,7 @@ use super::limits::{
     MAX_ALERTS, MAX_ANNOTATION_BYTES, MAX_ANNOTATIONS, MAX_GROUP_KEY_BYTES, MAX_LABEL_NAME_BYTES,
     MAX_LABEL_VALUE_BYTES, MAX_LABELS, MAX_NAME_BYTES, MAX_URL_BYTES,
 };
-use super::text::{Given, StatusSeed, Text, TimeSeed};
+use super::text::{CountSeed, Given, StatusSeed, Text, TimeSeed};
 use crate::domain::alert::{Alert, AlertStatus, Labels};
 use crate::domain::id::Fingerprint;
 
@@ -80,7 +80,7 @@ impl<'de> Visitor<'de> for PayloadVisitor<'_> {
                 }
                 Field::TruncatedAlerts => {
                     place.field.set(Some("truncatedAlerts"));
-                    raw.truncated_alerts = map.next_value::<Option<u64>>()?.unwrap_or(0);
+                    raw.truncated_alerts = map.next_value_seed(CountSeed)?;
                 }
                 Field::Receiver => {
                     place.field.set(Some("receiver"));

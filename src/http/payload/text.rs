@@ -1,4 +1,4 @@
-//! The leaves of a payload: texts with a limit, times, the status.
+//! The leaves of a payload: texts with a limit, times, the status, a count.
 
 use std::fmt;
 
@@ -172,5 +172,32 @@ impl Visitor<'_> for StatusSeed {
                 Err(E::custom(format_args!("expected `firing` or `resolved`, found `{shown}`")))
             }
         }
+    }
+}
+
+/// Reads a number of things; `null` is none.
+pub(super) struct CountSeed;
+
+impl<'de> DeserializeSeed<'de> for CountSeed {
+    type Value = u64;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u64, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for CountSeed {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number of alerts")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<u64, E> {
+        Ok(0)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<u64, E> {
+        Ok(number)
     }
 }
