@@ -17,4 +17,5 @@ pub mod policies;
 pub mod prometheus;
 pub mod sandbox;
 pub mod secret;
+pub mod service;
 pub mod telemetry;

@@ -93,7 +93,7 @@ pub(crate) struct Shared {
     pub(crate) clock: SharedClock,
     pub(crate) ports: Ports,
     pub(crate) rails: GuardRails,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     policies: watch::Receiver<Arc<PolicySet>>,
     board: Mutex<Board>,
     seen: watch::Sender<u64>,
@@ -122,7 +122,7 @@ impl Engine {
         ports: Ports,
         rails: GuardRails,
         policies: watch::Receiver<Arc<PolicySet>>,
-        metrics: Metrics,
+        metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Result<(Self, Tasks), EngineError> {
         let shared = Arc::new(Shared {
