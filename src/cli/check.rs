@@ -1,20 +1,23 @@
 //! `orderly check`: what is wrong or unwise with policies, with the offending text underlined.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use annotate_snippets::Renderer;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use crate::config::{Config, ConfigProblem, Flags};
 use crate::domain::policy::compiled::Names;
 use crate::domain::policy::problem::Severity;
-use crate::policies::diagnostic::summary;
+use crate::policies::diagnostic::{Diagnostic, SourceFile, summary};
 use crate::policies::lint;
 use crate::policies::source;
+use crate::policies::yaml::by_line;
 
-/// Check policies: places, near names, duplicate keys, overlaps, unreachable causes.
+/// Check policies and configuration, with the offending text underlined
 #[derive(Args, Debug)]
 pub struct CheckArgs {
     /// Directories (searched for .yaml and .yml) or single files.
@@ -23,6 +26,9 @@ pub struct CheckArgs {
     /// How to print what is found.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    /// Check this configuration too, and hold receivers and groups against it.
+    #[arg(long, value_name = "FILE", env = "ORDERLY_CONFIG")]
+    pub config: Option<PathBuf>,
     /// Fail on warnings too.
     #[arg(long)]
     pub strict: bool,
@@ -37,14 +43,15 @@ pub enum Format {
     Json,
 }
 
-/// Runs the check. `names` are the receivers and groups of the configuration, when one is given.
+/// Runs the check.
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub fn run(args: &CheckArgs, names: &Names) -> anyhow::Result<ExitCode> {
+pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let (names, configuration) = args.config.as_deref().map_or_else(Default::default, configured);
     let found = source::read(&args.paths);
-    let mut report = lint::check(&found.files, names);
-    report.diagnostics.splice(0..0, found.problems);
+    let mut report = lint::check(&found.files, &names);
+    report.diagnostics.splice(0..0, configuration.into_iter().chain(found.problems));
     let mut out = std::io::stdout().lock();
     match args.format {
         Format::Text => {
@@ -70,4 +77,44 @@ pub fn run(args: &CheckArgs, names: &Names) -> anyhow::Result<ExitCode> {
         Severity::Warning => args.strict,
     });
     Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The names that a configuration gives, and what is wrong with it. While it is wrong, names are
+/// not held against it: each would be reported as unknown.
+fn configured(path: &Path) -> (Names, Vec<Diagnostic>) {
+    let flags = Flags { config: Some(path.to_owned()), ..Flags::default() };
+    match Config::load(&flags) {
+        Ok(config) => (names_of(&config), Vec::new()),
+        Err(error) => {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let file = SourceFile { path: Arc::from(path), text: Arc::from(text) };
+            let problems = error.problems.into_iter();
+            (Names::default(), problems.map(|problem| diagnostic(&file, problem)).collect())
+        }
+    }
+}
+
+/// The receivers and groups of a configuration, for policies to be held against.
+pub fn names_of(config: &Config) -> Names {
+    let groups = config.people.iter().flat_map(|person| person.groups.iter().cloned());
+    Names {
+        receivers: Some(config.receivers.keys().cloned().collect()),
+        groups: Some(groups.collect()),
+    }
+}
+
+fn diagnostic(file: &SourceFile, problem: ConfigProblem) -> Diagnostic {
+    const CODE: &str = "configuration";
+    let mut diagnostic = match problem.place {
+        Some((line, column)) => {
+            let start = by_line(&file.text, line, column);
+            let rest = file.text.get(start..).unwrap_or("");
+            let word = rest.find(|c: char| c.is_whitespace() || c == ':').unwrap_or(rest.len());
+            let span = start..start + word.max(1);
+            Diagnostic::at(file, span, Severity::Error, CODE, problem.message)
+        }
+        None => Diagnostic::of_file(&file.path, CODE, problem.message),
+    };
+    diagnostic.help = problem.help;
+    diagnostic
 }

@@ -10,8 +10,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::domain::policy::compiled::Names;
-
 /// Carries out your runbooks: verified, explainable remediation of Alertmanager alerts.
 #[derive(Parser, Debug)]
 #[command(name = "orderly", version)]
@@ -36,7 +34,7 @@ pub enum Command {
 /// What went wrong, for a person.
 pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
-        Command::Check(args) => check::run(args, &Names::default()),
+        Command::Check(args) => check::run(args),
         Command::Schema(args) => schema::run(args),
     }
 }

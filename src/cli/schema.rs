@@ -8,7 +8,7 @@ use clap::Args;
 use crate::domain::diagnosis::vocabulary;
 use crate::policies::schema::policy_schema_text;
 
-/// Print the JSON Schema of a policy, for editors.
+/// Print the JSON Schema of a policy, for editors
 #[derive(Args, Debug)]
 pub struct SchemaArgs {
     /// Print the words of `when` instead, as Markdown (docs/FACTS.md).

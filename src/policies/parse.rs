@@ -90,7 +90,7 @@ impl Places {
             return;
         }
         let text = node.text().map(str::to_owned);
-        let value = node.span.clone();
+        let value = first_line(node);
         self.fields.insert(path.clone(), Field { key, value, text, again: Vec::new() });
         match &node.yaml {
             Yaml::List(items) => {
@@ -110,7 +110,7 @@ impl Places {
     /// The bytes of a field's value; of the nearest thing around it when it is not there.
     pub fn value(&self, path: &FieldPath) -> Range<usize> {
         match (self.fields.get(path), path.parent()) {
-            (Some(field), _) if !field.value.is_empty() => self.one_line(field),
+            (Some(field), _) if !field.value.is_empty() => field.value.clone(),
             (Some(Field { key: Some(key), .. }), _) => key.clone(),
             (_, Some(parent)) => self.value(&parent),
             (_, None) => self.document.clone(),
@@ -122,14 +122,6 @@ impl Places {
         match self.fields.get(path) {
             Some(Field { key: Some(key), .. }) => key.clone(),
             _ => self.value(path),
-        }
-    }
-
-    /// A mapping or list has no text of its own to underline: its name stands for it.
-    fn one_line(&self, field: &Field) -> Range<usize> {
-        match (&field.text, &field.key) {
-            (None, Some(key)) if self.file.text[field.value.clone()].contains('\n') => key.clone(),
-            _ => field.value.clone(),
         }
     }
 
@@ -178,6 +170,17 @@ impl Places {
         diagnostic.policy = policy.map(str::to_owned);
         diagnostic.field = problem.path.to_string();
         diagnostic
+    }
+}
+
+/// A mapping in a list has neither a name nor a text to underline: its first key stands for it. One
+/// with a name is shown by that.
+fn first_line(node: &Node) -> Range<usize> {
+    match &node.yaml {
+        Yaml::Map(entries) if node.span.len() <= 1 => {
+            entries.first().map_or(node.span.clone(), |(key, _)| key.span.clone())
+        }
+        _ => node.span.clone(),
     }
 }
 

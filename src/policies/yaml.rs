@@ -10,7 +10,7 @@ use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::options::DuplicateKeyPolicy;
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::{Location, MessageFormatter as _, Spanned};
 
 /// Largest file: what a ConfigMap can hold.
 pub const MAX_FILE: usize = 1024 * 1024;
@@ -131,20 +131,12 @@ fn syntax(source: &str, error: &serde_saphyr::Error) -> YamlError {
         let offset = location.span().byte_offset().and_then(|offset| usize::try_from(offset).ok());
         offset.unwrap_or_else(|| by_line(source, location.line(), location.column()))
     });
-    let text = error.without_snippet().to_string();
-    // The library repeats the place, which is known already.
-    let text = text.lines().next().unwrap_or("not YAML");
-    let text = text.split(" at line ").next().unwrap_or(text);
-    let text = text.strip_prefix("error: ").unwrap_or(text);
-    let text = match text.strip_prefix("line ") {
-        Some(rest) => rest.split_once(": ").map_or(text, |(_, message)| message),
-        None => text,
-    };
+    let text = serde_saphyr::UserMessageFormatter.format_message(error.without_snippet());
     YamlError { message: format!("not YAML: {text}"), offset: offset.min(source.len()) }
 }
 
 /// The byte at a line and a column, both from 1.
-fn by_line(source: &str, line: u64, column: u64) -> usize {
+pub fn by_line(source: &str, line: u64, column: u64) -> usize {
     let before = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
     let start: usize = source.split_inclusive('\n').take(before).map(str::len).sum();
     let column = usize::try_from(column.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -342,7 +334,6 @@ mod tests {
             ("a: b: c\n", 1),
         ] {
             let error = parse(source).expect_err(source);
-            println!("{error:?}");
             let found = source[..error.offset].matches('\n').count() + 1;
             assert!(found <= line, "{source}: {error:?}");
             assert!(error.message.starts_with("not YAML: "), "{error}");

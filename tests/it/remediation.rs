@@ -49,7 +49,8 @@ fn errors_follow_the_bad_version(world: &World) {
 
 fn image(world: &World) -> String {
     let object = world.sandbox.get("deployments", "ai-agents", "support-agent-deployment");
-    let image = object.expect("it exists")["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    let image =
+        object.expect("it exists")["spec"]["template"]["spec"]["containers"][0]["image"].clone();
     image.as_str().expect("text").to_owned()
 }
 
@@ -64,7 +65,10 @@ async fn a_bad_deployment_is_rolled_back_when_a_person_approves() {
     assert!(proposal.previews[0].diff.contains("v1.4.1"), "{}", proposal.previews[0].diff);
 
     let digest = proposal.digest.to_string();
-    world.engine.approve(&incident.id, World::person("ada"), Some(&digest[..12]), None).await
+    world
+        .engine
+        .approve(&incident.id, World::person("ada"), Some(&digest[..12]), None)
+        .await
         .expect("approved");
     world.until_phase(&alert, "verifying").await;
     assert!(image(&world).contains("v1.4.1"), "{}", image(&world));
@@ -89,8 +93,13 @@ async fn dry_run_changes_nothing_and_says_what_it_would_have_done() {
     assert_eq!(
         kinds,
         [
-            "IncidentOpened", "TargetsFound", "FactsCollected", "CauseFound", "PlanProposed",
-            "GateDecided", "IncidentClosed",
+            "IncidentOpened",
+            "TargetsFound",
+            "FactsCollected",
+            "CauseFound",
+            "PlanProposed",
+            "GateDecided",
+            "IncidentClosed",
         ]
     );
 }

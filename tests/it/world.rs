@@ -261,8 +261,7 @@ async fn boot(
     let identity = Identity { server: Some(sandbox.url()), ..Identity::default() };
     let read = ReadConnection::connect(&identity, clock.clone()).await.expect("a client");
     let write = WriteConnection::connect(&identity, clock.clone()).await.expect("a client");
-    let service =
-        |url: String| Service { url, credentials: Credentials::None, ca_file: None };
+    let service = |url: String| Service { url, credentials: Credentials::None, ca_file: None };
     let prometheus = Prometheus::new(&service(sandbox.prometheus_url())).expect("a client");
     let alertmanager = watch_alertmanager.then(|| {
         let replicas = [service(sandbox.alertmanager_url())];

@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(
             refused(&[("namespace", "../../kube-system")]),
             "target of policy `agent-down`: `{{ labels.namespace }}` gives `../../kube-system`, \
-             which is not a Kubernetes name: only lower-case letters, digits, `-` and `.` may be in it"
+             which is not a Kubernetes name: only lower-case letters, digits and `-` may be in it"
         );
         assert!(refused(&[("agent_id", "{{ 7*7 }}")]).contains("gives `{{ 7*7 }}-deployment`"));
         assert!(refused(&[("agent_id", "")]).contains("the alert has no label `agent_id`"));

@@ -57,7 +57,7 @@ impl fmt::Debug for KubernetesName {
 fn dns_part(part: &str) -> Result<(), &'static str> {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     if !part.bytes().all(|byte| inner(byte) || byte == b'-') {
-        return Err("only lower-case letters, digits, `-` and `.` may be in it");
+        return Err("only lower-case letters, digits and `-` may be in it");
     }
     match (part.bytes().next(), part.bytes().last()) {
         (Some(first), Some(last)) if inner(first) && inner(last) => Ok(()),
