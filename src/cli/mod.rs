@@ -2,7 +2,9 @@
 
 pub mod check;
 pub mod client;
+pub mod demo;
 pub mod schema;
+pub mod serve;
 pub mod table;
 pub mod terminal;
 
@@ -22,6 +24,10 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Watch three remediations in an embedded cluster.
+    Demo(demo::DemoArgs),
+    /// Run the service.
+    Serve(Box<serve::ServeArgs>),
     /// Check policies.
     Check(check::CheckArgs),
     /// Print the JSON Schema of a policy.
@@ -34,7 +40,20 @@ pub enum Command {
 /// What went wrong, for a person.
 pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
+        Command::Demo(args) => demo::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(args),
         Command::Schema(args) => schema::run(args),
     }
+}
+
+/// The runtime of every command that talks to somebody.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    install_tls();
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// One provider of cryptography for all clients and listeners. A second call changes nothing.
+fn install_tls() {
+    let _already = rustls::crypto::ring::default_provider().install_default();
 }

@@ -126,7 +126,7 @@ pub fn cause(finding: &Finding) -> String {
             let when = finding.considered.last().and_then(|it| it.when.as_deref());
             when.map_or_else(
                 || format!("the cause is `{name}` (no other cause holds)"),
-                |when| format!("the cause is `{name}`: {when}"),
+                |when| format!("the cause is `{name}`: {}", one_line(when)),
             )
         }
         Conclusion::Unknown { name, why } => {
@@ -134,6 +134,11 @@ pub fn cause(finding: &Finding) -> String {
         }
         Conclusion::NoCause => "none of the policy's causes holds".to_owned(),
     }
+}
+
+/// An expression as it is written over several lines, in one.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A plan in one line.
