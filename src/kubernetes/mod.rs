@@ -7,6 +7,7 @@ pub mod access;
 pub mod connection;
 pub mod diff;
 pub mod event;
+pub mod failure;
 pub mod json;
 pub mod path;
 pub mod reader;
