@@ -84,32 +84,17 @@ pub fn signals() -> Result<impl Stream<Item = StopSignal> + Unpin, LifecycleErro
 }
 
 /// The long-lived tasks.
-#[derive(Debug)]
 pub struct Tasks {
     set: JoinSet<TaskResult>,
     names: HashMap<Id, &'static str>,
     stop: CancellationToken,
-    clock: SharedClockDebug,
-}
-
-/// A clock has nothing to show.
-struct SharedClockDebug(SharedClock);
-
-impl std::fmt::Debug for SharedClockDebug {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Clock")
-    }
+    clock: SharedClock,
 }
 
 impl Tasks {
     /// None yet.
     pub fn new(clock: SharedClock) -> Self {
-        Self {
-            set: JoinSet::new(),
-            names: HashMap::new(),
-            stop: CancellationToken::new(),
-            clock: SharedClockDebug(clock),
-        }
+        Self { set: JoinSet::new(), names: HashMap::new(), stop: CancellationToken::new(), clock }
     }
 
     /// Cancelled when the process is to stop; tasks finish what is in hand then.
@@ -144,8 +129,8 @@ impl Tasks {
             }
         }
         self.stop.cancel();
-        let deadline = self.clock.0.now() + GRACE;
-        let mut late = self.clock.0.sleep_until(deadline);
+        let deadline = self.clock.now() + GRACE;
+        let mut late = self.clock.sleep_until(deadline);
         let outcome = loop {
             tokio::select! {
                 joined = self.set.join_next_with_id() => match joined {
@@ -224,6 +209,7 @@ fn panic_text(error: JoinError) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::sync::Arc;
 

@@ -22,6 +22,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::domain::alert::AlertStatus;
+use crate::journal::{Commit, Failure, Observer};
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -59,6 +60,7 @@ pub struct Metrics {
     queues: Family<QueueLabels, Gauge>,
     commit: Histogram,
     batch: Histogram,
+    journal_failures: Counter,
     incidents: Family<StateLabels, Gauge>,
     kubernetes: Family<KubernetesLabels, Counter>,
     policies: Gauge,
@@ -109,6 +111,8 @@ impl Metrics {
         own.register("journal_commit_seconds", "Until a batch is on disk", commit.clone());
         let batch = histogram(&BATCH_ENTRIES);
         own.register("journal_batch_entries", "Entries in one commit", batch.clone());
+        let journal_failures = Counter::default();
+        own.register("journal_failures", "Commits that failed", journal_failures.clone());
         let incidents = Family::default();
         own.register("incidents", "Open incidents by state", Family::clone(&incidents));
         let kubernetes = Family::default();
@@ -152,6 +156,7 @@ impl Metrics {
             queues,
             commit,
             batch,
+            journal_failures,
             incidents,
             kubernetes,
             policies,
@@ -242,12 +247,6 @@ impl Metrics {
         self.queues.get_or_create(&QueueLabels { queue }).set(clamp(depth));
     }
 
-    /// A batch of `entries` was committed in `took`.
-    pub fn journal_commit(&self, entries: usize, took: Duration) {
-        self.commit.observe(took.as_secs_f64());
-        self.batch.observe(entries as f64);
-    }
-
     /// So many incidents are in `state`.
     pub fn incidents(&self, state: &'static str, count: usize) {
         self.incidents.get_or_create(&StateLabels { state }).set(clamp(count));
@@ -281,6 +280,17 @@ impl Metrics {
     }
 }
 
+impl Observer for Metrics {
+    fn committed(&self, commit: Commit) {
+        self.commit.observe(commit.took.as_secs_f64());
+        self.batch.observe(commit.entries as f64);
+    }
+
+    fn failed(&self, _failure: &Failure) {
+        self.journal_failures.inc();
+    }
+}
+
 fn histogram(buckets: &[f64]) -> Histogram {
     Histogram::new(buckets.iter().copied())
 }
@@ -298,6 +308,7 @@ fn seconds(time: Timestamp) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -307,7 +318,8 @@ mod tests {
         metrics.expect(&["cooldown"], &["executing"], &["planned"], &["agent-down"]);
         metrics.webhook(WebhookOutcome::Accepted);
         metrics.step("restart", "succeeded", Duration::from_millis(30));
-        metrics.journal_commit(3, Duration::from_millis(2));
+        let took = Duration::from_millis(2);
+        metrics.committed(Commit { entries: 3, batches: 1, took });
         metrics.kubernetes_request("patch", 200);
         let text = metrics.render();
         for line in [

@@ -144,6 +144,7 @@ impl fmt::Debug for SecretHash {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

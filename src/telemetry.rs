@@ -13,7 +13,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{LogFormat, LogSpec, OtlpSpec};
 
@@ -142,10 +142,8 @@ fn provider(otlp: &OtlpSpec) -> Result<SdkTracerProvider, TelemetryError> {
     Ok(SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource).build())
 }
 
-/// The registry type that [`logs`] is usually layered on.
-pub type Base = Registry;
-
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
@@ -168,7 +166,7 @@ mod tests {
     fn written(log: &LogSpec) -> String {
         let page = Page::default();
         let copy = page.clone();
-        let layer = logs::<Base, _>(log, move || copy.clone()).unwrap();
+        let layer = logs::<tracing_subscriber::Registry, _>(log, move || copy.clone()).unwrap();
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || {
             let span = tracing::info_span!("incident", id = "0123456789ab", target = "a/b");
@@ -194,7 +192,8 @@ mod tests {
     #[test]
     fn a_bad_filter_says_how_a_good_one_looks() {
         let log = LogSpec { format: LogFormat::Text, level: "orderly=loud=3".to_owned() };
-        let error = logs::<Base, _>(&log, std::io::sink).err().unwrap().to_string();
+        let error =
+            logs::<tracing_subscriber::Registry, _>(&log, std::io::sink).err().unwrap().to_string();
         assert!(error.contains("orderly=loud=3") && error.contains("info"), "{error}");
     }
 }

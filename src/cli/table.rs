@@ -137,6 +137,7 @@ fn line(row: &[(&str, Tone)], widths: &[usize], colour: bool) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -131,6 +131,7 @@ impl Drop for Share {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -158,11 +159,11 @@ mod tests {
         let too_large = BodyRefused::TooLarge { limit: 10 };
         let refused = buffer.read(&announced(11), Body::from("short")).await;
         assert_eq!(refused.unwrap_err(), too_large);
-        let chunks = ["01234", "56789", "x"].map(|chunk| Ok::<_, std::io::Error>(chunk));
+        let chunks = ["01234", "56789", "x"].map(Ok::<_, std::io::Error>);
         let body = Body::from_stream(futures::stream::iter(chunks));
         let refused = buffer.read(&HeaderMap::new(), body).await;
         assert_eq!(refused.unwrap_err(), too_large);
-        let chunks = ["01234", "56789"].map(|chunk| Ok::<_, std::io::Error>(chunk));
+        let chunks = ["01234", "56789"].map(Ok::<_, std::io::Error>);
         let body = Body::from_stream(futures::stream::iter(chunks));
         let read = buffer.read(&HeaderMap::new(), body).await.unwrap();
         assert_eq!(read.as_ref(), b"0123456789");

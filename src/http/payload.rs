@@ -80,4 +80,5 @@ fn unquote_meta(quoted: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests;

@@ -15,7 +15,7 @@ use orderly::http::api::{
 use orderly::http::server::Listener;
 use tokio_util::sync::CancellationToken;
 
-use crate::house::{CLOSED, ENTRIES, WAITING, digest};
+use crate::house::{CLOSED, ENTRIES, PANICS, WAITING, digest};
 use crate::site::{Answer, Fixture, with_config};
 
 const PEOPLE: [(&str, &str); 4] =
@@ -280,4 +280,16 @@ async fn what_is_sent_is_checked() {
     shown += &site.send(request.body(Body::empty()).unwrap()).await.shown();
     assert!(site.house.decisions.lock().unwrap().is_empty());
     insta::assert_snapshot!(shown);
+}
+
+#[tokio::test]
+async fn a_panic_is_a_problem_of_one_request_only() {
+    let site = with_config("");
+    let request =
+        |path: String| Request::get(path).header("host", "localhost").body(Body::empty()).unwrap();
+    let answer = site.send(request(format!("/api/v1/incidents/{PANICS}"))).await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(!answer.problem().detail.contains("fault of ours"));
+    let answer = site.send(request("/api/v1/incidents".to_owned())).await;
+    assert_eq!(answer.status, StatusCode::OK);
 }

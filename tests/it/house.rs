@@ -20,6 +20,7 @@ use orderly::http::status::{Check, Health, JournalStatus, Readiness, Status};
 
 pub const WAITING: &str = "0123456789ab";
 pub const CLOSED: &str = "cccccccccccc";
+pub const PANICS: &str = "pppppppppppp";
 pub const ENTRIES: u64 = 25;
 const PAGE: u64 = 10;
 
@@ -112,6 +113,7 @@ impl Incidents for House {
     }
 
     fn show(&self, id: IncidentId) -> Answer<'_, IncidentDetail> {
+        assert_ne!(id.as_str(), PANICS, "a fault of ours");
         let error = ApiError::NotFound { what: "incident", name: id.to_string() };
         Box::pin(async move { Err(error) })
     }

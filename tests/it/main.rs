@@ -12,5 +12,6 @@ mod notify;
 mod remediation;
 mod sandbox;
 mod site;
+mod traces;
 mod webhook;
 mod world;

@@ -20,6 +20,7 @@ use orderly::http::problem::Problem;
 use orderly::http::routes::{Site, router};
 use orderly::http::webhook::Webhook;
 use orderly::metrics::Metrics;
+use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 use crate::house::House;
@@ -29,6 +30,9 @@ use crate::house::House;
 pub struct Recorder {
     pub taken: Mutex<Vec<(Delivery, Vec<Alert>)>>,
     pub refuse: Mutex<Option<IntakeRefused>>,
+    /// When set: taken only when released; `reached` tells that one waits.
+    pub hold: Mutex<Option<Arc<Notify>>>,
+    pub reached: Notify,
 }
 
 impl Intake for Recorder {
@@ -38,6 +42,11 @@ impl Intake for Recorder {
         alerts: Vec<Alert>,
     ) -> BoxFuture<'_, Result<Accepted, IntakeRefused>> {
         Box::pin(async move {
+            let hold = self.hold.lock().unwrap().clone();
+            if let Some(hold) = hold {
+                self.reached.notify_one();
+                hold.notified().await;
+            }
             if let Some(refused) = self.refuse.lock().unwrap().clone() {
                 return Err(refused);
             }

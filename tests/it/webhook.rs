@@ -113,7 +113,7 @@ fn head(length: &str) -> String {
 
 #[tokio::test]
 async fn bodies_that_lie_about_their_length_or_dawdle_are_not_taken() {
-    let site = with_patience("", Duration::from_millis(20));
+    let site = with_patience("", Duration::from_millis(200));
     let (address, stop, site) = served(site).await;
     let body = webhook_body();
 
@@ -159,4 +159,29 @@ async fn an_address_in_use_is_named() {
     let error = Listener::bind(first.address(), "webhooks and the API", "--listen").unwrap_err();
     let text = error.to_string().replace(&first.address().port().to_string(), "PORT");
     insta::assert_snapshot!(text);
+}
+
+#[tokio::test]
+async fn a_request_in_hand_is_finished_when_the_process_stops() {
+    let site = with_config("");
+    let hold = std::sync::Arc::new(tokio::sync::Notify::new());
+    *site.recorder.hold.lock().unwrap() = Some(std::sync::Arc::clone(&hold));
+    let stop = CancellationToken::new();
+    let listener = Listener::bind(([127, 0, 0, 1], 0).into(), "webhooks", "--listen").unwrap();
+    let address = listener.address();
+    let serving = tokio::spawn(listener.serve(site.router.clone(), None, stop.clone()));
+    let body = webhook_body();
+    let request = format!("{}{body}", head(&format!("content-length: {}", body.len())));
+    let asking = tokio::spawn(raw(address, request.into_bytes(), false));
+    site.recorder.reached.notified().await;
+    stop.cancel();
+    while TcpStream::connect(address).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!serving.is_finished());
+    hold.notify_one();
+    let answer = asking.await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    serving.await.unwrap().unwrap();
+    assert_eq!(site.taken(), 1);
 }

@@ -55,7 +55,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Filter<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(filter)) => Ok(Self(filter)),
-            Err(rejection) => Err(invalid(rejection.body_text())),
+            Err(rejection) => {
+                let text = rejection.body_text();
+                let text =
+                    text.split_once("query string: ").map_or(text.as_str(), |(_, text)| text);
+                Err(invalid(format!("in the query, {text}")))
+            }
         }
     }
 }
