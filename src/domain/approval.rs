@@ -40,6 +40,18 @@ impl Question {
         let people: BTreeSet<_> = self.given.iter().map(|given| &given.by.name).collect();
         people.len() >= self.quorum.max(1) as usize
     }
+
+    /// When it is no longer good. Without an answer at its expiry; with one after as long again as
+    /// it was open: a yes of five hours ago, before an outage of Orderly, is not a yes to now.
+    pub fn lapses(&self) -> Timestamp {
+        match self.given.last().filter(|_| self.answered()) {
+            Some(last) => {
+                let open = self.expires.duration_since(self.asked);
+                last.at.checked_add(open).unwrap_or(Timestamp::MAX)
+            }
+            None => self.expires,
+        }
+    }
 }
 
 /// Why a person may not decide.

@@ -57,7 +57,12 @@ impl ApprovedStep {
         if step != index {
             return Err(NotApproved::NotExecuting(index));
         }
-        let gates = incident.gates.as_ref().ok_or(NotApproved::NotPassed)?;
+        // The journal says for each event which plan it is about: all must say the same.
+        if incident.started != Some(found) {
+            return Err(NotApproved::NotExecuting(index));
+        }
+        let gates = incident.gates.as_ref().filter(|gates| gates.digest == found);
+        let gates = gates.ok_or(NotApproved::NotPassed)?;
         match gates.ruling {
             Ruling::Act => {}
             Ruling::Ask => {

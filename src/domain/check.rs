@@ -1,17 +1,25 @@
 //! The plan check: a finished plan looked at with other eyes.
 //!
 //! Shares no code with the actions that made the plan. It reads only what would be sent and asks of
-//! every byte: does the policy allow this? A plan that it does not understand is refused.
+//! every byte: does the policy allow this? A plan that it does not understand is refused. Which
+//! values are allowed is in [`values`]; this file asks which objects and which fields are.
+
+mod values;
 
 use serde_json::Value;
 
-use super::facts::{Facts, Target};
-use super::plan::{Change, DeletePods, ObjectRef, Patch, PatchChange, Plan};
-use super::policy::spec::{ActionSpec, AmountSpec, PolicySpec};
-use super::quantity::Quantity;
+use super::facts::{Facts, Kind, Target, Workload};
+use super::plan::{Change, DeletePods, ObjectRef, Patch, PatchChange, Plan, Step};
+use super::policy::spec::{ActionSpec, PolicySpec};
 
 /// No runbook in the catalogue takes more than four steps; ten leaves room for selectors.
 pub const MAX_STEPS: usize = 10;
+
+/// The place of the one container that a patch may name.
+const CONTAINER: [&str; 5] = ["spec", "template", "spec", "containers", "[0]"];
+const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
+const AUTOSCALER: &str = "HorizontalPodAutoscaler";
 
 /// Looks for something in `plan` that the policy does not allow.
 ///
@@ -29,7 +37,7 @@ pub fn check(
     if plan.steps.len() > MAX_STEPS {
         return Err(format!("{} steps are more than {MAX_STEPS}", plan.steps.len()));
     }
-    for step in &plan.steps {
+    for (index, step) in plan.steps.iter().enumerate() {
         let mut verdict = Err(format!("the policy has no action `{}`", step.action));
         for action in actions.iter().filter(|action| action.name() == step.action) {
             verdict = check_step(&step.change, action, spec, facts);
@@ -38,6 +46,11 @@ pub fn check(
             }
         }
         verdict?;
+        let earlier = &plan.steps[..index];
+        not_too_often(step, earlier, actions)?;
+        if let Change::DeletePods(change) = &step.change {
+            reverted_before(change, earlier)?;
+        }
     }
     Ok(())
 }
@@ -51,11 +64,33 @@ fn check_step(
     match change {
         Change::Patch(change) => check_patch(change, action, spec, facts),
         Change::DeletePods(change) => check_pods(change, action, spec, facts),
-        Change::Notify { to, .. } => match action {
-            ActionSpec::Escalate(escalate) if escalate.to == *to => Ok(()),
-            _ => Err(format!("nothing in the policy tells `{to}`")),
+        Change::Notify { to, message } => match action {
+            ActionSpec::Escalate(escalate)
+                if escalate.to == *to
+                    && escalate.message.as_ref().is_none_or(|meant| meant == message) =>
+            {
+                Ok(())
+            }
+            _ => Err(format!("nothing in the policy tells `{to}` this")),
         },
     }
+}
+
+/// One action may change one object once.
+fn not_too_often(step: &Step, earlier: &[Step], actions: &[ActionSpec]) -> Result<(), String> {
+    let place = |change: &Change| match change {
+        Change::Patch(change) => format!("patch {}", change.object.uid),
+        Change::DeletePods(change) => format!("pods of {}", change.owner),
+        Change::Notify { to, .. } => format!("message to {to}"),
+    };
+    let here = place(&step.change);
+    let again = |one: &&Step| one.action == step.action && place(&one.change) == here;
+    let times = earlier.iter().filter(again).count() + 1;
+    let allowed = actions.iter().filter(|action| action.name() == step.action).count();
+    if times > allowed || earlier.iter().any(|one| one.change == step.change) {
+        return Err(format!("`{}` is done twice: {}", step.action, step.summary));
+    }
+    Ok(())
 }
 
 fn check_patch(
@@ -68,165 +103,154 @@ fn check_patch(
     if !spec.target.namespaces.contains(&object.namespace) {
         return Err(format!("namespace `{}` is not in the policy's list", object.namespace));
     }
-    known_object(object, action, facts)?;
-    if let Patch::Merge(body) = &change.patch
-        && leaves(body).iter().any(|(path, _)| path.iter().any(|part| part == "0"))
-    {
-        return Err("a merge patch would replace a whole list".to_owned());
+    let workload = known_object(object, action, facts)?;
+    for patch in [&change.patch, &change.inverse] {
+        // A merge patch replaces whole lists; only for a single number is that of no account.
+        match (patch, action) {
+            (Patch::Strategic(_), ActionSpec::Scale(_)) => {
+                return Err("a number of replicas is set by a merge patch".to_owned());
+            }
+            (Patch::Strategic(_), _) | (Patch::Merge(_), ActionSpec::Scale(_)) => {}
+            (Patch::Merge(_), _) => {
+                return Err("a merge patch would replace whole lists".to_owned());
+            }
+        }
     }
-    if let ActionSpec::Rollback(_) = action {
-        in_history(object, change.patch.body(), facts)?;
+    if let ActionSpec::Rollback(rollback) = action {
+        values::in_history(rollback, workload, change)?;
     }
     let allowed = allowed_paths(action, object);
-    for (path, value) in leaves(change.patch.body()) {
-        let fits = allowed.iter().any(|pattern| path_fits(pattern, &path));
-        if !fits {
+    let fits = |path: &[String]| allowed.iter().any(|pattern| path_fits(pattern, path));
+    let body = change.patch.body();
+    for (path, value) in leaves(body) {
+        if !fits(&path) {
             return Err(format!("`{}` may not set {}", action.name(), path.join(".")));
         }
-        check_value(action, &path, value)?;
+        values::check(action, object, workload, body, &path, value)?;
+    }
+    if let Some((path, _)) = leaves(change.inverse.body()).into_iter().find(|(path, _)| !fits(path))
+    {
+        return Err(format!("undoing `{}` may not set {}", action.name(), path.join(".")));
+    }
+    if change.postcondition.is_empty() {
+        return Err("nobody could see whether it was applied".to_owned());
+    }
+    let fewer = body["spec"]["replicas"].as_i64() < Some(workload.replicas.desired);
+    let scales_down = object.subresource.is_some() && fewer;
+    if (!body["spec"]["template"].is_null() || scales_down) && !change.replaces_pods {
+        return Err("it takes pods away and does not say so".to_owned());
     }
     Ok(())
 }
 
-/// The object must be one that was looked at, by uid; and the policy's target or an action's `on`.
-fn known_object(object: &ObjectRef, action: &ActionSpec, facts: &Facts) -> Result<(), String> {
-    let mut all = facts.targets.iter().map(|workload| (true, workload));
+/// The object must be one that was looked at, as it was then; and the policy's target or an
+/// action's `on`.
+fn known_object<'a>(
+    object: &ObjectRef,
+    action: &ActionSpec,
+    facts: &'a Facts,
+) -> Result<&'a Workload, String> {
+    let targets = facts.targets.iter().map(|workload| (true, workload));
     let related = facts.related.iter().map(|workload| (false, workload));
-    let seen = all.by_ref().chain(related).find(|(_, workload)| {
-        let scales = workload.autoscaler.known().is_some_and(|owner| owner.uid == object.uid);
-        workload.uid == object.uid || (scales && object.kind == "HorizontalPodAutoscaler")
+    let autoscaler = object.kind == AUTOSCALER;
+    let seen = targets.chain(related).find(|(_, workload)| {
+        let owner = workload.autoscaler.known().filter(|_| autoscaler);
+        owner.map_or(&workload.uid, |owner| &owner.uid) == &object.uid
     });
     let Some((is_target, workload)) = seen else {
         return Err(format!("{} `{}` was never looked at", object.kind, object.name));
     };
-    if workload.target.namespace != object.namespace {
-        return Err(format!("{} `{}` is in another namespace", object.kind, object.name));
+    let Target { kind, namespace, name } = &workload.target;
+    let as_seen = match workload.autoscaler.known().filter(|_| autoscaler) {
+        Some(owner) => ObjectRef {
+            api_version: "autoscaling/v2".to_owned(),
+            kind: AUTOSCALER.to_owned(),
+            plural: "horizontalpodautoscalers".to_owned(),
+            namespace: namespace.clone(),
+            name: owner.name.clone(),
+            uid: owner.uid.clone(),
+            generation: 0,
+            subresource: None,
+        },
+        None => ObjectRef {
+            api_version: "apps/v1".to_owned(),
+            kind: kind.to_string(),
+            plural: format!("{}s", kind.to_string().to_lowercase()),
+            namespace: namespace.clone(),
+            name: name.clone(),
+            uid: workload.uid.clone(),
+            generation: workload.generation,
+            subresource: object.subresource.clone(),
+        },
+    };
+    if as_seen != *object {
+        return Err(format!("{} `{}` is not as it was seen", object.kind, object.name));
     }
     let meant = match action.on() {
-        Some(on) => on.kind == workload.target.kind && on.name == workload.target.name,
+        Some(on) => on.kind == *kind && on.name == *name,
         None => is_target,
     };
-    if meant { Ok(()) } else { Err(format!("{} is not what the policy names", workload.target)) }
+    if meant {
+        Ok(workload)
+    } else {
+        Err(format!("{} is not what the policy names", workload.target))
+    }
 }
 
-/// What an action may set: `*` stands for one name, `**` for anything below, `C` for the one
-/// container of the patch.
-fn allowed_paths(action: &ActionSpec, object: &ObjectRef) -> Vec<&'static str> {
-    match (action, object.kind.as_str(), object.subresource.as_deref()) {
-        (ActionSpec::Restart(_), "Deployment" | "StatefulSet" | "DaemonSet", None) => {
-            vec!["spec.template.metadata.annotations.kubectl.kubernetes.io/restartedAt"]
+/// What an action may set: `*` stands for one name, `**` for anything below.
+fn allowed_paths(action: &ActionSpec, object: &ObjectRef) -> Vec<Vec<&'static str>> {
+    let workload = Kind::ALL.iter().any(|kind| kind.to_string() == object.kind);
+    let container = |rest: &[&'static str]| [&CONTAINER[..], rest].concat();
+    match (action, object.subresource.as_deref()) {
+        (ActionSpec::Scale(_), Some("scale")) if object.kind != "DaemonSet" => {
+            vec![vec!["spec", "replicas"]]
         }
-        (ActionSpec::Scale(_), "Deployment" | "StatefulSet", Some("scale")) => {
-            vec!["spec.replicas"]
+        (ActionSpec::Scale(_), None) if object.kind == AUTOSCALER => {
+            vec![vec!["spec", "minReplicas"]]
         }
-        (ActionSpec::Scale(_), "HorizontalPodAutoscaler", None) => vec!["spec.minReplicas"],
-        (ActionSpec::Rollback(_), "Deployment" | "StatefulSet" | "DaemonSet", None) => {
-            vec!["spec.template.**", "metadata.annotations.kubernetes.io/change-cause"]
+        (ActionSpec::Restart(_), None) if workload => {
+            vec![vec!["spec", "template", "metadata", "annotations", RESTARTED_AT]]
         }
-        (ActionSpec::SetResources(_), "Deployment" | "StatefulSet" | "DaemonSet", None) => {
-            vec!["C.name", "C.resources.limits.*", "C.resources.requests.*"]
+        (ActionSpec::Rollback(_), None) if workload => {
+            vec![vec!["spec", "template", "**"], vec!["metadata", "annotations", CHANGE_CAUSE]]
         }
-        (ActionSpec::SetProbe(spec), "Deployment" | "StatefulSet" | "DaemonSet", None) => {
-            match spec.probe.field() {
-                "livenessProbe" => vec!["C.name", "C.livenessProbe.*"],
-                "readinessProbe" => vec!["C.name", "C.readinessProbe.*"],
-                _ => vec!["C.name", "C.startupProbe.*"],
-            }
+        (ActionSpec::SetResources(_), None) if workload => vec![
+            container(&["name"]),
+            container(&["resources", "limits", "*"]),
+            container(&["resources", "requests", "*"]),
+        ],
+        (ActionSpec::SetProbe(spec), None) if workload => {
+            vec![container(&["name"]), container(&[spec.probe.field(), "*"])]
         }
         _ => Vec::new(),
     }
 }
 
-fn path_fits(pattern: &str, path: &[String]) -> bool {
-    // Names may hold dots (annotation keys), so the path is compared as a whole, not split.
-    let joined = path.join(".");
-    let pattern = match pattern.strip_prefix("C.") {
-        Some(rest) => format!("spec.template.spec.containers.0.{rest}"),
-        None => pattern.to_owned(),
+fn path_fits(pattern: &[&str], path: &[String]) -> bool {
+    let same = |pattern: &[&str]| pattern.iter().zip(path).all(|(a, b)| *a == "*" || a == b);
+    match pattern.split_last() {
+        Some((&"**", head)) => path.len() > head.len() && same(head),
+        Some(_) | None => path.len() == pattern.len() && same(pattern),
+    }
+}
+
+/// Pods are deleted to let a revert through, not for their own sake.
+fn reverted_before(change: &DeletePods, earlier: &[Step]) -> Result<(), String> {
+    let Target { kind, namespace, name } = &change.owner;
+    let reverts = |step: &Step| match &step.change {
+        Change::Patch(patch) => {
+            let object = &patch.object;
+            object.kind == kind.to_string()
+                && object.name == *name
+                && object.namespace == *namespace
+        }
+        Change::DeletePods(_) | Change::Notify { .. } => false,
     };
-    if let Some(head) = pattern.strip_suffix("**") {
-        return joined.starts_with(head) && joined.len() > head.len();
+    if earlier.iter().any(reverts) {
+        Ok(())
+    } else {
+        Err(format!("pods of {} are deleted without a revert before", change.owner))
     }
-    match pattern.strip_suffix('*') {
-        Some(head) => {
-            joined.strip_prefix(head).is_some_and(|tail| !tail.is_empty() && !tail.contains('.'))
-        }
-        None => joined == pattern,
-    }
-}
-
-fn check_value(action: &ActionSpec, path: &[String], value: &Value) -> Result<(), String> {
-    let last = path.last().map_or("", String::as_str);
-    match action {
-        ActionSpec::Scale(spec) => {
-            let replicas = value.as_i64().ok_or("the number of replicas is not a number")?;
-            let above = spec.max.is_some_and(|max| replicas > i64::from(max));
-            let below = spec.min.is_some_and(|min| replicas < i64::from(min));
-            let zero = replicas <= 0 && spec.to != Some(0) && spec.min != Some(0);
-            if above || below || zero {
-                return Err(format!("{replicas} replicas are outside the policy's bounds"));
-            }
-        }
-        ActionSpec::SetResources(spec) if path.len() > 2 && last != "name" => {
-            let which = path[path.len() - 2].as_str();
-            let amounts = if which == "limits" { &spec.limits } else { &spec.requests };
-            // A request that equals its limit follows it, under the limit's cap.
-            let amount = amounts.get(last).or_else(|| spec.limits.get(last));
-            let amount = amount.ok_or_else(|| format!("the policy does not set {which} {last}"))?;
-            under_cap(amount, value, last)?;
-        }
-        ActionSpec::SetProbe(spec) if last != "name" => {
-            let wanted = match last {
-                "initialDelaySeconds" => spec.initial_delay_seconds,
-                "periodSeconds" => spec.period_seconds,
-                "failureThreshold" => spec.failure_threshold,
-                "timeoutSeconds" => spec.timeout_seconds,
-                _ => None,
-            };
-            if wanted.map(u64::from) != value.as_u64() {
-                return Err(format!("the policy does not set {last} to {value}"));
-            }
-        }
-        ActionSpec::Restart(_)
-        | ActionSpec::Rollback(_)
-        | ActionSpec::SetResources(_)
-        | ActionSpec::SetProbe(_)
-        | ActionSpec::Escalate(_) => {}
-    }
-    Ok(())
-}
-
-fn under_cap(amount: &AmountSpec, value: &Value, resource: &str) -> Result<(), String> {
-    let text = value.as_str().unwrap_or_default();
-    let new: Quantity = text.parse().map_err(|_| format!("{resource} `{text}` is no quantity"))?;
-    let cap = amount.max.or(amount.to).ok_or_else(|| format!("{resource} has no cap"))?;
-    if new > cap {
-        return Err(format!("{resource} {new} is above the policy's cap {cap}"));
-    }
-    Ok(())
-}
-
-/// A rollback may only bring back a template that the cluster's own history holds.
-fn in_history(object: &ObjectRef, body: &Value, facts: &Facts) -> Result<(), String> {
-    let workload = facts.targets.iter().find(|workload| workload.uid == object.uid);
-    let revisions = workload.and_then(|workload| workload.revisions.known());
-    let revisions = revisions.ok_or("the history was never looked at")?;
-    let mut wanted = body["spec"]["template"].clone();
-    if let Some(fields) = wanted.as_object_mut() {
-        if fields.remove("$patch") != Some(Value::String("replace".to_owned())) {
-            return Err("the template would be merged, not replaced".to_owned());
-        }
-    }
-    let same = revisions.iter().any(|revision| without_hash(&revision.template) == wanted);
-    if same { Ok(()) } else { Err("the template is not one of the history".to_owned()) }
-}
-
-fn without_hash(template: &Value) -> Value {
-    let mut template = template.clone();
-    if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
-        labels.remove("pod-template-hash");
-    }
-    template
 }
 
 fn check_pods(
@@ -235,9 +259,9 @@ fn check_pods(
     spec: &PolicySpec,
     facts: &Facts,
 ) -> Result<(), String> {
-    let Target { namespace, .. } = &change.owner;
-    if !matches!(action, ActionSpec::Rollback(_)) {
-        return Err(format!("`{}` may not delete pods", action.name()));
+    let Target { namespace, kind, .. } = &change.owner;
+    if !matches!(action, ActionSpec::Rollback(_)) || *kind != Kind::StatefulSet {
+        return Err(format!("`{}` may not delete pods of a {kind}", action.name()));
     }
     if !spec.target.namespaces.contains(namespace) {
         return Err(format!("namespace `{namespace}` is not in the policy's list"));
@@ -245,6 +269,9 @@ fn check_pods(
     let workload = facts.targets.iter().find(|workload| workload.target == change.owner);
     let pods = workload.and_then(|workload| workload.pods.known());
     let pods = pods.ok_or("the pods to delete were never looked at")?;
+    if change.pods.is_empty() {
+        return Err("no pod is named".to_owned());
+    }
     for (name, uid) in &change.pods {
         let pod = pods.iter().find(|pod| pod.uid == *uid && pod.name == *name);
         if pod.is_none_or(|pod| pod.ready) {
@@ -254,30 +281,32 @@ fn check_pods(
     Ok(())
 }
 
-/// Every scalar of a patch with its path; list entries by index.
+/// Every value of a patch that is not a filled map or list, with its path; list entries as `[0]`.
+/// Empty ones count: an empty list empties a list.
 fn leaves(value: &Value) -> Vec<(Vec<String>, &Value)> {
     let mut found = Vec::new();
     let mut open = vec![(Vec::new(), value)];
     while let Some((path, value)) = open.pop() {
+        let below = |part: String| path.iter().cloned().chain([part]).collect::<Vec<_>>();
         match value {
-            Value::Object(map) => {
-                for (key, value) in map {
-                    let mut path = path.clone();
-                    path.push(key.clone());
-                    open.push((path, value));
-                }
+            Value::Object(map) if !map.is_empty() => {
+                open.extend(map.iter().map(|(key, value)| (below(key.clone()), value)));
             }
-            Value::Array(list) => {
-                for (index, value) in list.iter().enumerate() {
-                    let mut path = path.clone();
-                    path.push(index.to_string());
-                    open.push((path, value));
-                }
+            Value::Array(list) if !list.is_empty() => {
+                let items = list.iter().enumerate();
+                open.extend(items.map(|(index, value)| (below(format!("[{index}]")), value)));
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-                found.push((path, value));
-            }
+            Value::Object(_)
+            | Value::Array(_)
+            | Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_) => found.push((path, value)),
         }
     }
     found
 }
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

@@ -60,6 +60,8 @@ pub struct Incident {
     pub stale: u32,
     /// What steps of the present plan left behind: the generation of each object, by uid.
     pub generations: BTreeMap<String, i64>,
+    /// The plan that the last step to start belongs to.
+    pub started: Option<Digest>,
     /// Which escalations were sent: indices into the policy's list.
     pub escalated: Vec<usize>,
     /// A person wants it stopped.
@@ -93,6 +95,8 @@ pub struct Proposal {
 /// What the gates said.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gated {
+    /// Which plan they were asked about.
+    pub digest: Digest,
     /// What follows.
     pub ruling: Ruling,
     /// Each gate.
@@ -264,6 +268,7 @@ impl Incident {
             applied: 0,
             stale: 0,
             generations: BTreeMap::new(),
+            started: None,
             escalated: Vec::new(),
             abort: None,
             phase: Phase::Locating,
@@ -273,6 +278,15 @@ impl Incident {
     /// Takes one more event.
     pub fn apply(&mut self, at: Timestamp, event: &Event) {
         self.version += 1;
+        // What is over stays over, whatever arrives late.
+        let over = self.closed().then(|| self.phase.clone());
+        self.take(at, event);
+        if let Some(over) = over {
+            self.phase = over;
+        }
+    }
+
+    fn take(&mut self, at: Timestamp, event: &Event) {
         match event {
             Event::AlertAttached { alert } => self.attach(alert),
             Event::AlertResolved { fingerprint, ended } => {
@@ -308,7 +322,9 @@ impl Incident {
                 self.generations.clear();
                 self.phase = Phase::Gating;
             }
-            Event::GateDecided { ruling, verdicts, .. } => self.gated(at, *ruling, verdicts),
+            Event::GateDecided { digest, ruling, verdicts } => {
+                self.gated(at, *digest, *ruling, verdicts);
+            }
             Event::ApprovalRequested { digest, expires, quorum } => {
                 self.question = Some(Question {
                     digest: *digest,
@@ -320,7 +336,12 @@ impl Incident {
                 self.phase = Phase::Asking;
             }
             Event::ApprovalGiven { digest, by, .. } => {
-                if let Some(question) = self.question.as_mut().filter(|it| it.digest == *digest)
+                // A second yes that comes while the plan runs already must not begin it anew, and one
+                // that comes too late is none.
+                let asking = matches!(self.phase, Phase::Asking);
+                let question = self.question.as_mut().filter(|_| asking);
+                if let Some(question) =
+                    question.filter(|it| it.digest == *digest && at < it.expires)
                     && !question.given.iter().any(|given| given.by.name == by.name)
                 {
                     question.given.push(Given { by: by.clone(), at });
@@ -333,8 +354,9 @@ impl Incident {
             Event::AbortRequested { by, reason } => {
                 self.abort = Some(Abort { by: by.clone(), reason: reason.clone() });
             }
-            Event::StepStarted { step, attempt, .. } => {
+            Event::StepStarted { digest, step, attempt } => {
                 let (step, attempt) = (*step, *attempt);
+                self.started = Some(*digest);
                 self.phase = Phase::Executing { step, attempt, flight: Flight::Unknown };
             }
             Event::StepOutcomeUnknown { step, .. } => {
@@ -412,17 +434,17 @@ impl Incident {
         }
     }
 
-    fn gated(&mut self, at: Timestamp, ruling: Ruling, verdicts: &[Verdict]) {
+    fn gated(&mut self, at: Timestamp, digest: Digest, ruling: Ruling, verdicts: &[Verdict]) {
         let held_before = self.gates.as_ref().and_then(|gated| gated.held_since);
         let held_since = match ruling {
             Ruling::Hold { .. } => Some(held_before.unwrap_or(at)),
             Ruling::Act | Ruling::Ask | Ruling::Preview | Ruling::Deny => None,
         };
-        self.gates = Some(Gated { ruling, verdicts: verdicts.to_vec(), at, held_since });
+        self.gates = Some(Gated { digest, ruling, verdicts: verdicts.to_vec(), at, held_since });
         self.phase = match ruling {
             Ruling::Act => Phase::Executing { step: 0, attempt: 0, flight: Flight::Ready },
             Ruling::Ask => match &self.question {
-                Some(question) if self.approved(question) => {
+                Some(question) if self.approved(question, at) => {
                     Phase::Executing { step: 0, attempt: 0, flight: Flight::Ready }
                 }
                 _ => Phase::Asking,
@@ -433,10 +455,10 @@ impl Incident {
         };
     }
 
-    /// Whether `question` is answered, and is about the plan that stands.
-    fn approved(&self, question: &Question) -> bool {
+    /// Whether `question` is answered, is about the plan that stands, and is good still.
+    fn approved(&self, question: &Question, at: Timestamp) -> bool {
         let digest = self.proposal.as_ref().map(|proposal| proposal.digest);
-        digest == Some(question.digest) && question.answered()
+        digest == Some(question.digest) && question.answered() && at < question.lapses()
     }
 
     fn step_finished(&mut self, at: Timestamp, step: usize) {

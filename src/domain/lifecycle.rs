@@ -11,7 +11,7 @@ use super::event::{Event, Outcome};
 use super::facts::TargetQuery;
 use super::gate::{Ruling, Stand, Verdict};
 use super::incident::{Flight, Incident, Phase};
-use super::plan::{Change, Plan};
+use super::plan::Plan;
 use super::policy::spec::{ActionSpec, Mode};
 use super::resolution::{Judgement, Progress};
 
@@ -81,9 +81,23 @@ pub const MAX_STALE: u32 = 5;
 pub const MAX_HOLD: SignedDuration = SignedDuration::from_hours(1);
 /// How old the gates' answer may be when the first step starts (a restart may lie between).
 pub const FRESH: SignedDuration = SignedDuration::from_secs(60);
+/// How old it may be when a later step starts. The gates are not asked between the steps of a plan,
+/// and ten steps that each wait for a slow API server must fit; after an outage of Orderly they do
+/// not, and what was decided before it no longer counts.
+pub const MAX_PAUSE: SignedDuration = SignedDuration::from_mins(10);
 
 /// Decides what `incident` needs at `now`.
 pub fn next(incident: &Incident, now: Timestamp) -> Next<'_> {
+    match wanted(incident, now) {
+        // People are told in time, whatever else is waited for.
+        Next::Wait { until } => {
+            Next::Wait { until: until.into_iter().chain(next_escalation(incident)).min() }
+        }
+        other => other,
+    }
+}
+
+fn wanted(incident: &Incident, now: Timestamp) -> Next<'_> {
     if let Phase::Closed { .. } = incident.phase {
         return Next::Nothing;
     }
@@ -118,9 +132,18 @@ pub fn next(incident: &Incident, now: Timestamp) -> Next<'_> {
         Phase::Executing { step, attempt, flight } => match flight {
             Flight::Unknown => Next::LookBack { step: *step },
             Flight::Ready if *step == 0 && *attempt == 0 && !fresh(incident, now) => Next::Observe,
+            Flight::Ready if *step > 0 && gates_age(incident, now) > MAX_PAUSE => {
+                let why = "it came to a halt half-way for too long: the gates' answer is too old";
+                Next::Record(step_failed(incident, *step, why.to_owned()))
+            }
             Flight::Ready if *attempt >= MAX_ATTEMPTS => {
                 let why = format!("it was tried {attempt} times and did not happen");
                 Next::Record(step_failed(incident, *step, why))
+            }
+            // Surely not applied, and by now the gates may say otherwise.
+            Flight::Ready if *step == 0 && !fresh(incident, now) => {
+                let why = "it did not happen, and the gates' answer is too old to try again";
+                Next::Record(stale(incident, *step, why.to_owned()))
             }
             Flight::Ready => Next::Start { step: *step, attempt: attempt + 1 },
         },
@@ -137,7 +160,14 @@ pub fn next(incident: &Incident, now: Timestamp) -> Next<'_> {
 }
 
 fn fresh(incident: &Incident, now: Timestamp) -> bool {
-    incident.gates.as_ref().is_some_and(|gated| now.duration_since(gated.at) <= FRESH)
+    gates_age(incident, now) <= FRESH
+}
+
+/// How old the gates' answer is; for ever when it comes from the future, because the clock was set
+/// back then and nobody knows.
+fn gates_age(incident: &Incident, now: Timestamp) -> SignedDuration {
+    let age = incident.gates.as_ref().map(|gated| now.duration_since(gated.at));
+    age.filter(|age| !age.is_negative()).unwrap_or(SignedDuration::MAX)
 }
 
 /// What follows when every alert has ended.
@@ -147,7 +177,7 @@ fn recovered(incident: &Incident) -> Option<Vec<Event>> {
             Some(vec![close(*outcome, format!("{reason}; the alert has ended since"))])
         }
         // A change is being made or watched: it is seen through.
-        Phase::Executing { .. } if incident.applied > 0 => None,
+        Phase::Executing { step, .. } if *step > 0 => None,
         Phase::Verifying { .. } => None,
         _ if incident.applied > 0 => {
             let reason = "the alert ended, but only after the resolution was missed".to_owned();
@@ -250,7 +280,11 @@ fn asking(incident: &Incident, now: Timestamp) -> Next<'_> {
     let Some(proposal) = &incident.proposal else { return Next::Observe };
     match &incident.question {
         Some(question) if question.digest == proposal.digest && now >= question.expires => {
-            let reason = "nobody answered in time".to_owned();
+            let reason = if question.answered() {
+                "it was approved, but could not run before the approval lapsed".to_owned()
+            } else {
+                "nobody answered in time".to_owned()
+            };
             Next::Record(vec![
                 Event::ApprovalExpired { digest: question.digest },
                 give_up(incident, Outcome::Expired, reason),
@@ -300,6 +334,11 @@ pub fn gated(incident: &Incident, ruling: Ruling, verdicts: Vec<Verdict>) -> Vec
     };
     let end = match ruling {
         Ruling::Act | Ruling::Ask | Ruling::Hold { .. } => None,
+        // The policy's mode was turned down after an earlier plan had changed something.
+        Ruling::Preview if incident.applied > 0 => {
+            let reason = "the earlier change did not help, and the mode is `dry-run` by now";
+            Some(give_up(incident, Outcome::NotFixed, reason.to_owned()))
+        }
         Ruling::Preview => Some(close(Outcome::DryRun, would_have(&verdicts))),
         Ruling::Deny => Some(give_up(incident, Outcome::Denied, denying(&verdicts))),
     };
@@ -309,10 +348,7 @@ pub fn gated(incident: &Incident, ruling: Ruling, verdicts: Vec<Verdict>) -> Vec
 
 /// Whether a plan touches the cluster.
 pub fn changes_anything(plan: &Plan) -> bool {
-    plan.steps.iter().any(|step| match step.change {
-        Change::Patch(_) | Change::DeletePods(_) => true,
-        Change::Notify { .. } => false,
-    })
+    plan.changes_anything()
 }
 
 fn would_have(verdicts: &[Verdict]) -> String {
@@ -385,7 +421,7 @@ pub fn stale(incident: &Incident, step: usize, why: String) -> Vec<Event> {
     }
     let mut events = vec![Event::PlanStale { why: why.clone() }];
     if incident.stale + 1 >= MAX_STALE {
-        let reason = format!("the target keeps changing: {why}");
+        let reason = format!("the plan was stale {MAX_STALE} times, the last time because {why}");
         events.push(give_up(incident, Outcome::Failed, reason));
     }
     events

@@ -21,3 +21,5 @@ pub mod plan;
 pub mod policy;
 pub mod quantity;
 pub mod resolution;
+#[cfg(test)]
+pub mod testing;

@@ -28,6 +28,14 @@ impl Plan {
     pub fn digest(&self) -> Digest {
         Digest::of("orderly-plan-v1", self)
     }
+
+    /// Whether it touches the cluster; a plan that does not only tells people.
+    pub fn changes_anything(&self) -> bool {
+        self.steps.iter().any(|step| match step.change {
+            Change::Patch(_) | Change::DeletePods(_) => true,
+            Change::Notify { .. } => false,
+        })
+    }
 }
 
 /// One exact change, or a message to people.

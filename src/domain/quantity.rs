@@ -29,6 +29,8 @@ const LARGEST: i128 = 1 << 100;
 
 const BINARY: [(&str, u32); 6] =
     [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
+/// Parts of a thousandth, which are rounded up to one.
+const SMALLER: [(&str, i128); 2] = [("u", 1_000), ("n", 1_000_000)];
 const DECIMAL: [(&str, i128); 6] = [
     ("k", 1_000),
     ("M", 1_000_000),
@@ -42,6 +44,22 @@ impl Quantity {
     /// The amount in thousandths of the unit (millicores, thousandths of a byte).
     pub const fn thousandths(self) -> i128 {
         self.thousandths
+    }
+
+    /// This amount, rounded up to a whole multiple of `unit`; as it is where `unit` is nothing.
+    pub fn rounded_up_to(self, unit: Self) -> Self {
+        match unit.thousandths {
+            ..=0 => self,
+            unit => {
+                let units = self.thousandths / unit + i128::from(self.thousandths % unit != 0);
+                Self { thousandths: units.saturating_mul(unit) }
+            }
+        }
+    }
+
+    /// So many units.
+    pub const fn whole(units: i64) -> Self {
+        Self { thousandths: units as i128 * 1_000 }
     }
 
     /// This amount and `other` together.
@@ -97,10 +115,13 @@ impl FromStr for Quantity {
             return Err(error());
         }
         let digits: i128 = format!("{whole}{fraction}").parse().map_err(|_| error())?;
-        let divisor = 10_i128.pow(u32::try_from(fraction.len()).map_err(|_| error())?);
+        let mut divisor = 10_i128.pow(u32::try_from(fraction.len()).map_err(|_| error())?);
         let multiplier = if suffix.is_empty() {
             1_000
         } else if suffix == "m" {
+            1
+        } else if let Some((_, part)) = SMALLER.iter().find(|(name, _)| *name == suffix) {
+            divisor *= part;
             1
         } else if let Some((_, shift)) = BINARY.iter().find(|(name, _)| *name == suffix) {
             1_000 << shift
@@ -109,7 +130,8 @@ impl FromStr for Quantity {
         } else {
             let exponent = suffix.strip_prefix(['e', 'E']).ok_or_else(error)?;
             let exponent: u32 = exponent.parse().map_err(|_| error())?;
-            1_000 * 10_i128.checked_pow(exponent.min(18)).ok_or_else(error)?
+            let factor = Some(exponent).filter(|it| *it <= 18).map(|it| 10_i128.pow(it));
+            1_000 * factor.ok_or_else(error)?
         };
         let product = digits.checked_mul(multiplier).ok_or_else(error)?;
         let thousandths = product.div_euclid(divisor) + i128::from(product % divisor != 0);

@@ -9,13 +9,16 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Fact, Facts, RolloutState};
+use super::facts::{Fact, Facts, Pod, RolloutState};
 use super::period::Period;
 use super::policy::spec::{AlertExpectation, QuerySpec, RolloutExpectation, VerifySpec};
 
 /// How long a criterion may go unwatched before its time starts again: four looks, so that one slow
 /// answer costs nothing and a restart of the service is never taken for health.
 pub const LONGEST_GAP: SignedDuration = SignedDuration::from_secs(60);
+/// How old a look may be when the next one counts as a change, and is noted although nothing moved:
+/// half of [`LONGEST_GAP`], so that a watch that is folded from events is never taken for a gap.
+const NOTE_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 
 /// The criteria.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -105,7 +108,8 @@ pub enum Judgement {
     Pending {
         /// How they stand.
         progress: Progress,
-        /// Whether a criterion began or ceased to hold since the last look.
+        /// Whether it is worth noting: a criterion began, ceased or began again to hold since the
+        /// last look, or that look is about to be too old to count.
         changed: bool,
     },
     /// Not in time.
@@ -122,7 +126,8 @@ pub fn judge(
     let unwatched =
         before.looked.is_some_and(|looked| look.now.duration_since(looked) > LONGEST_GAP);
     let mut criteria = Vec::new();
-    let mut changed = false;
+    let mut changed =
+        before.looked.is_none_or(|looked| look.now.duration_since(looked) > NOTE_AGAIN);
     for (criterion, hold, result) in observe(spec, look) {
         let earlier = before.criteria.iter().find(|state| state.criterion == criterion);
         let running = earlier.and_then(|state| state.since).filter(|_| !unwatched);
@@ -130,8 +135,7 @@ pub fn judge(
             Ok(evidence) => (Some(running.unwrap_or(look.now)), evidence),
             Err(evidence) => (None, evidence),
         };
-        let held_before = earlier.is_some_and(|state| state.since.is_some());
-        changed |= earlier.is_none() || held_before != since.is_some();
+        changed |= earlier.is_none_or(|state| state.since != since);
         criteria.push(CriterionState { criterion, since, hold, evidence });
     }
     let progress = Progress { looked: Some(look.now), criteria };
@@ -193,14 +197,17 @@ fn rollout(look: &Look<'_>) -> Result<String, String> {
 }
 
 fn stable(look: &Look<'_>) -> Result<String, String> {
-    let mut pods = 0;
+    let mut all = 0;
     for workload in &look.facts.targets {
+        let mut pods = 0;
         let known = match &workload.pods {
             Fact::Known { value, .. } => value,
             Fact::Absent { .. } => return Err(format!("{} has no pods", workload.target)),
             Fact::Unknown { why, .. } => return Err(format!("the pods are unknown: {why}")),
         };
-        for pod in known.iter().filter(|pod| !pod.terminating) {
+        // A pod that ended (evicted, say) stays in the list for long; its successor counts.
+        let ended = |pod: &Pod| matches!(pod.phase.as_str(), "Failed" | "Succeeded");
+        for pod in known.iter().filter(|pod| !pod.terminating && !ended(pod)) {
             pods += 1;
             if !pod.ready {
                 return Err(format!("pod {} is not ready", pod.name));
@@ -212,11 +219,13 @@ fn stable(look: &Look<'_>) -> Result<String, String> {
                 return Err(format!("pod {} restarted {more} times since", pod.name));
             }
         }
-        if (pods as i64) < workload.replicas.desired {
-            return Err(format!("{pods} of {} pods exist", workload.replicas.desired));
+        if pods < workload.replicas.desired {
+            let (target, desired) = (&workload.target, workload.replicas.desired);
+            return Err(format!("{pods} of {desired} pods of {target} exist"));
         }
+        all += pods;
     }
-    if pods == 0 { Err("there are no pods".to_owned()) } else { Ok(format!("{pods} pods ready")) }
+    if all == 0 { Err("there are no pods".to_owned()) } else { Ok(format!("{all} pods ready")) }
 }
 
 /// Whether every sample of an answer is where the query asks for it.
@@ -232,6 +241,9 @@ pub fn threshold(spec: &QuerySpec, answer: Option<&Fact<Vec<f64>>>) -> Result<St
         Some(Fact::Unknown { why, .. }) => return Err(format!("the query failed: {why}")),
         None => return Err("the query was not asked: no Prometheus is configured".to_owned()),
     };
+    if spec.below.is_none() && spec.above.is_none() {
+        return Err("the query has no threshold, so nothing is proven".to_owned());
+    }
     for value in values {
         // Not a number is on neither side of a threshold.
         let below = spec.below.is_none_or(|below| *value < below);
@@ -241,8 +253,8 @@ pub fn threshold(spec: &QuerySpec, answer: Option<&Fact<Vec<f64>>>) -> Result<St
         }
     }
     let worst = match spec.below {
-        Some(_) => values.iter().copied().fold(f64::MIN, f64::max),
-        None => values.iter().copied().fold(f64::MAX, f64::min),
+        Some(_) => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        None => values.iter().copied().fold(f64::INFINITY, f64::min),
     };
     Ok(format!("the query is at {worst}, {}", bounds(spec)))
 }

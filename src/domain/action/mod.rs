@@ -13,6 +13,11 @@ mod set_probe;
 mod set_resources;
 mod template;
 
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
 pub use impossible::Impossible;
 
 use jiff::Timestamp;

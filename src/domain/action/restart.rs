@@ -16,6 +16,10 @@ pub fn plan(workload: &Workload, stamp: Stamp) -> Result<Vec<Step>, Impossible> 
     let now = stamp.time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let before = workload.object.pointer("/spec/template/metadata/annotations");
     let before = before.and_then(|all| all.get(RESTARTED_AT)).cloned().unwrap_or(Value::Null);
+    if before == json!(now) {
+        let what = format!("{} was restarted at {now} already", workload.target);
+        return Err(Impossible::NothingToChange { what });
+    }
     let path = ["spec", "template", "metadata", "annotations", RESTARTED_AT];
     let change = PatchChange {
         object: template::object(workload),

@@ -162,6 +162,8 @@ fn what_changes(from: &Value, to: &Value) -> String {
             ("args", "arguments"),
             ("livenessProbe", "liveness probe"),
             ("readinessProbe", "readiness probe"),
+            ("securityContext", "security context"),
+            ("volumeMounts", "volume mounts"),
         ] {
             if old[field] != new[field] {
                 said.push(format!("`{name}`: other {word}"));
@@ -171,6 +173,22 @@ fn what_changes(from: &Value, to: &Value) -> String {
     for old in &from_list {
         if !to_list.iter().any(|one| template::name(one) == template::name(old)) {
             said.push(format!("removes container `{}`", template::name(old)));
+        }
+    }
+    for (field, word) in [
+        ("initContainers", "init containers"),
+        ("serviceAccountName", "service account"),
+        ("volumes", "volumes"),
+        ("securityContext", "security context"),
+        ("hostNetwork", "host network"),
+        ("hostPID", "host processes"),
+        ("nodeSelector", "node selector"),
+    ] {
+        let of = |template: &Value| template["spec"][field].clone();
+        match (of(from), of(to)) {
+            (old, new) if old == new => {}
+            (Value::String(old), Value::String(new)) => said.push(format!("{word} {old} → {new}")),
+            _ => said.push(format!("other {word}")),
         }
     }
     said.dedup();

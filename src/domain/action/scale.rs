@@ -2,6 +2,8 @@
 //! change of the target would be undone within seconds (protocol fact B6): refused, or the
 //! autoscaler's lower bound is raised, as the policy says.
 
+use std::cmp::Ordering;
+
 use serde_json::json;
 
 use super::{Impossible, template};
@@ -52,10 +54,21 @@ fn wanted(spec: &ScaleSpec, current: i64) -> i64 {
     raw.clamp(floor.min(ceiling), ceiling)
 }
 
+/// Whether the policy asks for more, or for fewer, whatever there is.
+fn direction(spec: &ScaleSpec) -> Option<Ordering> {
+    match (spec.to, spec.by, spec.percent) {
+        (Some(_), _, _) | (None, None, None) => None,
+        (None, Some(by), _) => Some(by.cmp(&0)),
+        (None, None, Some(percent)) => Some(percent.cmp(&100)),
+    }
+}
+
 fn scale_target(spec: &ScaleSpec, workload: &Workload) -> Result<Vec<Step>, Impossible> {
     let current = workload.replicas.desired;
     let wanted = wanted(spec, current);
-    if wanted == current {
+    // A bound must not turn the direction: "two more, at most five" takes nothing from eight.
+    let turned = direction(spec).is_some_and(|way| wanted.cmp(&current) != way);
+    if wanted == current || turned {
         let what = format!("{} has {current} replicas already", workload.target);
         return Err(Impossible::NothingToChange { what });
     }

@@ -19,21 +19,28 @@ pub fn plan(spec: &SetResourcesSpec, workload: &Workload) -> Result<Vec<Step>, I
     let mut change = Amounts::default();
     for (resource, amount) in &spec.limits {
         let label = format!("{resource} limit");
-        let current = template::amount(container, "limits", resource);
-        let new = resolve(amount, current, &label, name)?;
+        let current = template::amount(container, "limits", resource)?;
+        let new = resolve(amount, current, resource, &label, name)?;
         change.set("limits", resource, current, new);
-        let request = template::amount(container, "requests", resource);
+        let request = template::amount(container, "requests", resource)?;
+        // Only where there was no limit before: a new one below the request would be refused.
+        if let Some(request) = request.filter(|request| *request > new) {
+            let (container, resource) = (name.to_owned(), format!("{resource} request"));
+            let (current, wanted) = (request, new);
+            return Err(Impossible::WouldLower { resource, container, current, wanted });
+        }
         if request.is_some() && request == current && !spec.requests.contains_key(resource) {
             change.set("requests", resource, request, new);
         }
     }
     for (resource, amount) in &spec.requests {
         let label = format!("{resource} request");
-        let current = template::amount(container, "requests", resource);
-        let new = resolve(amount, current, &label, name)?;
-        let limit = change
-            .planned("limits", resource)
-            .or_else(|| template::amount(container, "limits", resource));
+        let current = template::amount(container, "requests", resource)?;
+        let new = resolve(amount, current, resource, &label, name)?;
+        let limit = match change.planned("limits", resource) {
+            Some(planned) => Some(planned),
+            None => template::amount(container, "limits", resource)?,
+        };
         let new = limit.map_or(new, |limit| new.min(limit));
         if Some(new) == current {
             continue;
@@ -59,6 +66,7 @@ pub fn plan(spec: &SetResourcesSpec, workload: &Workload) -> Result<Vec<Step>, I
 fn resolve(
     spec: &AmountSpec,
     current: Option<Quantity>,
+    resource: &str,
     label: &str,
     container: &str,
 ) -> Result<Quantity, Impossible> {
@@ -70,7 +78,7 @@ fn resolve(
     };
     let raw = match (spec.to, spec.multiply, spec.add) {
         (Some(to), _, _) => to,
-        (None, Some(factor), _) => from()?.times(factor),
+        (None, Some(factor), _) => from()?.times(factor).rounded_up_to(unit(resource)),
         (None, None, Some(more)) => from()?.plus(more),
         (None, None, None) => from()?,
     };
@@ -86,6 +94,16 @@ fn resolve(
         Err(Impossible::NothingToChange { what })
     } else {
         Err(Impossible::WouldLower { resource, container, current, wanted: new })
+    }
+}
+
+/// What a calculated amount is rounded up to: nobody writes, and few read, `590558003200m` bytes.
+fn unit(resource: &str) -> Quantity {
+    const MEBIBYTE: i64 = 1 << 20;
+    match resource {
+        "cpu" => Quantity::whole(0),
+        "memory" | "ephemeral-storage" => Quantity::whole(MEBIBYTE),
+        _ => Quantity::whole(1),
     }
 }
 

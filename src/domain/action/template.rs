@@ -84,14 +84,26 @@ pub fn out_of_memory(container: &crate::domain::facts::Container) -> bool {
     now.into_iter().chain(&container.last_terminated).any(|end| end.reason == "OOMKilled")
 }
 
-/// An amount of the template, when it is set and readable.
-pub fn amount(container: &Value, which: &str, resource: &str) -> Option<Quantity> {
+/// An amount of the template, when it is set.
+///
+/// # Errors
+/// When it is set and cannot be read: that is not the same as unset.
+pub fn amount(
+    container: &Value,
+    which: &str,
+    resource: &str,
+) -> Result<Option<Quantity>, Impossible> {
     let value = &container["resources"][which][resource];
-    match value {
+    let read = match value {
+        Value::Null => return Ok(None),
         Value::String(text) => text.parse().ok(),
         Value::Number(number) => number.to_string().parse().ok(),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    }
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    read.map(Some).ok_or_else(|| Impossible::FactUnknown {
+        fact: format!("the {resource} among the {which} of container `{}`", name(container)),
+        cause: format!("{value} is no quantity that Orderly can read"),
+    })
 }
 
 /// A change of one container of the template: strategic merge patches merge containers by name.

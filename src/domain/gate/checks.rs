@@ -103,10 +103,27 @@ fn kill_switch(inputs: &Inputs<'_>, say: Say<'_>) {
     }
 }
 
+/// What the plan would change, as the plan itself says: namespace, name for people, and uid.
+fn objects<'a>(inputs: &Inputs<'a>) -> Vec<(&'a str, String, Option<&'a str>)> {
+    let steps = inputs.plan.steps.iter();
+    let object = |change: &'a Change| match change {
+        Change::Patch(change) => {
+            let object = &change.object;
+            let name = format!("{}/{}/{}", object.namespace, object.kind, object.name);
+            Some((object.namespace.as_str(), name, Some(object.uid.as_str())))
+        }
+        Change::DeletePods(change) => {
+            Some((change.owner.namespace.as_str(), change.owner.to_string(), None))
+        }
+        Change::Notify { .. } => None,
+    };
+    steps.filter_map(|step| object(&step.change)).collect()
+}
+
 fn protected(inputs: &Inputs<'_>, say: Say<'_>) {
-    let workloads = changed(inputs);
+    // By the plan, not by the facts: what was never looked at can be protected too.
     let namespaces: BTreeSet<_> =
-        workloads.iter().map(|workload| workload.target.namespace.clone()).collect();
+        objects(inputs).into_iter().map(|(namespace, ..)| namespace.to_owned()).collect();
     for namespace in namespaces {
         if inputs.rails.protected_namespaces.contains(&namespace) {
             say(Stand::Deny, Evidence::NamespaceProtected { namespace });
@@ -117,12 +134,28 @@ fn protected(inputs: &Inputs<'_>, say: Say<'_>) {
 }
 
 fn opt_out(inputs: &Inputs<'_>, say: Say<'_>) {
-    for workload in changed(inputs) {
+    let workloads = changed(inputs);
+    // Every gate that looks at workloads would pass over an object that is not among the facts.
+    for (_, name, uid) in objects(inputs) {
+        let seen = workloads.iter().any(|workload| match uid {
+            Some(uid) => {
+                let scales = workload.autoscaler.known().is_some_and(|owner| owner.uid == uid);
+                workload.uid == uid || scales
+            }
+            None => workload.target.to_string() == name,
+        });
+        if !seen {
+            let fact = format!("whether {name} may be changed");
+            let why = "it is not among the facts".to_owned();
+            say(again(inputs), Evidence::FactUnknown { fact, why });
+        }
+    }
+    for workload in workloads {
         let target = workload.target.to_string();
         let annotations = workload.object.pointer("/metadata/annotations");
-        let value = annotations.and_then(|all| all.get(OPT_OUT)).and_then(|value| value.as_str());
+        let value = annotations.and_then(|all| all.get(OPT_OUT));
         // Anything but "true" opts out: a mistyped "False" must not be read as consent.
-        if value.is_some_and(|value| value != "true") {
+        if value.is_some_and(|value| value.as_str() != Some("true")) {
             say(Stand::Deny, Evidence::OptedOut { target });
         } else {
             say(Stand::Allow, Evidence::OptedIn { target });
@@ -152,7 +185,9 @@ fn cooldown(inputs: &Inputs<'_>, say: Say<'_>) {
         let last = inputs.ledger.changes_since(since).filter(|change| {
             change.target == workload.target && change.incident != *inputs.incident
         });
-        if let Some(last) = last.last() {
+        let last = last.max_by_key(|change| change.at);
+        // A hold until now would be asked again at once.
+        if let Some(last) = last.filter(|it| later(it.at, cooldown.get()) > inputs.now) {
             cool = false;
             let until = later(last.at, cooldown.get());
             let (target, incident) = (workload.target.to_string(), last.incident.clone());

@@ -55,7 +55,21 @@ struct Open {
     policy: String,
     targets: Vec<Target>,
     plan: Option<Plan>,
+    /// Something was changed, or may have been.
     changed: bool,
+    /// The plan that was begun last: when, and what `changed` was before.
+    begun: Option<(Timestamp, bool)>,
+    /// A change was proven not to help.
+    missed: bool,
+}
+
+impl Open {
+    /// Everything that it works on: its targets, and what a plan that was begun touches besides.
+    fn works_on(&self) -> BTreeSet<Target> {
+        let begun = self.plan.as_ref().filter(|_| self.begun.is_some());
+        let besides = begun.map(|plan| touched(plan, &self.targets)).unwrap_or_default();
+        self.targets.iter().cloned().chain(besides).collect()
+    }
 }
 
 impl Ledger {
@@ -91,7 +105,14 @@ impl Ledger {
         if let Event::IncidentOpened { policy, .. } = event {
             self.opened.push_back(at);
             let policy = policy.name.clone();
-            let open = Open { policy, targets: Vec::new(), plan: None, changed: false };
+            let open = Open {
+                policy,
+                targets: Vec::new(),
+                plan: None,
+                changed: false,
+                begun: None,
+                missed: false,
+            };
             self.open.insert(id.clone(), open);
             return;
         }
@@ -100,28 +121,33 @@ impl Ledger {
             Event::TargetsFound { targets } => open.targets.clone_from(targets),
             Event::PlanProposed { plan, .. } => open.plan = Some((**plan).clone()),
             Event::StepStarted { step: 0, attempt: 1, .. } => {
-                open.changed = true;
+                // Nobody looks for a plan that only tells people.
+                if open.plan.as_ref().is_some_and(Plan::changes_anything) {
+                    open.begun = Some((at, open.changed));
+                    open.changed = true;
+                }
                 for target in open.plan.iter().flat_map(|plan| touched(plan, &open.targets)) {
                     let policy = open.policy.clone();
                     self.changes.push_back(Changed { at, incident: id.clone(), policy, target });
                 }
             }
-            // Nothing ran, so nothing is counted.
+            // This plan did not run, so it is not counted; what an earlier one of the incident
+            // changed is.
             Event::PlanStale { .. } => {
-                while self.changes.back().is_some_and(|change| change.incident == *id) {
-                    self.changes.pop_back();
+                if let Some((begun, before)) = open.begun.take() {
+                    open.changed = before;
+                    self.changes.retain(|change| change.incident != *id || change.at != begun);
                 }
             }
+            Event::ResolutionMissed { .. } => open.missed = true,
             Event::IncidentClosed { outcome, .. } => {
                 let policy = open.policy.clone();
+                let useless = open.missed || (open.changed && *outcome == Outcome::Aborted);
                 match outcome {
                     Outcome::Fixed => {
                         self.ineffective.remove(&policy);
                     }
                     Outcome::NotFixed | Outcome::Failed => {
-                        *self.ineffective.entry(policy).or_default() += 1;
-                    }
-                    Outcome::Aborted if open.changed => {
                         *self.ineffective.entry(policy).or_default() += 1;
                     }
                     Outcome::Recovered
@@ -133,7 +159,12 @@ impl Ledger {
                     | Outcome::Impossible
                     | Outcome::HandedOver
                     | Outcome::Aborted
-                    | Outcome::Joined => {}
+                    | Outcome::Joined => {
+                        // A fix that did not help did not, whatever became of the fallback.
+                        if useless {
+                            *self.ineffective.entry(policy).or_default() += 1;
+                        }
+                    }
                 }
                 self.open.remove(id);
             }
@@ -195,7 +226,7 @@ impl Ledger {
         let others = self
             .open
             .iter()
-            .filter(move |(other, open)| *other != id && open.targets.contains(target));
+            .filter(move |(other, open)| *other != id && open.works_on().contains(target));
         others.map(|(other, _)| other)
     }
 

@@ -216,7 +216,14 @@ pub fn decide(inputs: &Inputs<'_>) -> (Ruling, Vec<Verdict>) {
         checks::check(gate, inputs, &mut verdicts);
     }
     let mode = inputs.mode_now.unwrap_or(Mode::Off).min(inputs.spec.mode).min(inputs.rails.mode);
-    (rule(mode, &verdicts), verdicts)
+    let ruling = if inputs.plan.changes_anything() {
+        rule(mode, &verdicts)
+    } else {
+        // What keeps Orderly's hands off the cluster must not keep it from telling people.
+        let speaks = |verdict: &Verdict| verdict.gate == Gate::StillFiring;
+        rule(mode, &verdicts.iter().filter(|it| speaks(it)).cloned().collect::<Vec<_>>())
+    };
+    (ruling, verdicts)
 }
 
 /// The most cautious of the verdicts, under the mode.
