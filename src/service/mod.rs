@@ -48,7 +48,6 @@ pub enum JournalMode {
 }
 
 /// A running service, before its tasks are awaited.
-#[derive(Debug)]
 pub struct Service {
     /// The engine.
     pub engine: Engine,
@@ -78,15 +77,6 @@ pub async fn create_journal(path: &Path, clock: &SharedClock) -> anyhow::Result<
     Ok(())
 }
 
-#[derive(Debug)]
-struct JournalMetrics(Arc<Metrics>);
-
-impl journal::Observer for JournalMetrics {
-    fn committed(&self, commit: journal::Commit) {
-        self.0.journal_commit(commit.entries, commit.took);
-    }
-}
-
 impl Service {
     /// Builds everything and starts it. Addresses are bound before anything else happens, so that
     /// an address in use is found before a journal is opened.
@@ -111,7 +101,7 @@ impl Service {
             create_journal(path, &clock).await?;
         }
         let opened = sqlite::open(path, &sqlite::Options::default()).await?;
-        let opened = opened.observed_by(Arc::new(JournalMetrics(metrics.clone())));
+        let opened = opened.observed_by(metrics.clone());
         let (journal, journal_task) = opened.with_queue(config.limits.queue).start(clock.clone());
 
         let policies = policies(config, &clock, &metrics).await?;
