@@ -280,6 +280,12 @@ impl Metrics {
     }
 }
 
+impl crate::kubernetes::connection::Observer for Metrics {
+    fn requested(&self, verb: &'static str, code: u16) {
+        self.kubernetes_request(verb, code);
+    }
+}
+
 impl Observer for Metrics {
     fn committed(&self, commit: Commit) {
         self.commit.observe(commit.took.as_secs_f64());

@@ -12,7 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("secret", &["clock"]),
     ("outbound", &["clock", "secret"]),
     ("config", &["domain", "secret"]),
-    ("metrics", &["domain", "journal"]),
+    ("metrics", &["domain", "journal", "kubernetes"]),
     ("telemetry", &["config"]),
     ("lifecycle", &["clock"]),
     ("journal", &["clock", "domain"]),

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::domain::authority::ApprovedStep;
 use crate::domain::claim::IncidentClaim;
 use crate::domain::diagnosis::view::View;
 use crate::domain::event::{Event, Stream};
+use crate::domain::explain;
 use crate::domain::facts::TargetQuery;
 use crate::domain::gate::{self, Ruling};
 use crate::domain::id::IncidentId;
@@ -75,7 +77,14 @@ pub(super) async fn drive(
     stop: &CancellationToken,
 ) -> Result<Rest, EngineError> {
     let Some(claim) = shared.claims.take(id) else { return Ok(Rest::Until(None)) };
-    let mut hand = Hand::load(shared, claim).await?;
+    let hand = Hand::load(shared, claim).await?;
+    let target = hand.incident.target_name();
+    let span = tracing::info_span!("remediation", incident = %id, target);
+    work(hand, stop).instrument(span).await
+}
+
+async fn work(mut hand: Hand<'_>, stop: &CancellationToken) -> Result<Rest, EngineError> {
+    let shared = hand.shared;
     for _ in 0..MAX_TURNS {
         if stop.is_cancelled() {
             hand.flush().await?;
@@ -90,7 +99,7 @@ pub(super) async fn drive(
             },
             Turn::Over => match hand.flush().await? {
                 Flushed::Stored => {
-                    shared.set_progress(id, None);
+                    shared.set_progress(&hand.incident.id, None);
                     return Ok(Rest::Over);
                 }
                 Flushed::Overtaken => hand = Hand::load(shared, hand.claim).await?,
@@ -120,12 +129,7 @@ impl<'a> Hand<'a> {
     /// Takes an event in hand; it becomes durable with the next flush.
     pub(super) fn note(&mut self, event: Event) {
         let now = self.shared.clock.now();
-        tracing::info!(
-            incident = %self.incident.id,
-            target = %self.incident.target_name(),
-            event = event.kind(),
-            "{}", crate::domain::explain::line(&event)
-        );
+        tracing::info!(event = event.kind(), "{}", explain::line(&event));
         let stream = Stream::Incident(self.incident.id.clone());
         let draft = codec::encode(&stream, now, &event);
         // What is stored is to the microsecond; what is in hand must not differ from it.
@@ -226,10 +230,7 @@ impl<'a> Hand<'a> {
     }
 
     fn later(&self, why: &str) -> Turn {
-        tracing::warn!(
-            incident = %self.incident.id, target = %self.incident.target_name(), why,
-            "tried again soon"
-        );
+        tracing::warn!(why, "tried again soon");
         Turn::Rest(self.sooner(Some(self.shared.after(AGAIN))))
     }
 
@@ -418,7 +419,7 @@ impl<'a> Hand<'a> {
             Err(CollectError::Unavailable(why)) => {
                 let progress = before;
                 let events = lifecycle::judged(&self.incident, Judgement::Missed(progress));
-                tracing::warn!(incident = %self.incident.id, why, "the resolution could not be looked at");
+                tracing::warn!(why, "the resolution could not be looked at");
                 self.note_all(events);
                 return Ok(Turn::On);
             }

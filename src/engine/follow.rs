@@ -95,6 +95,7 @@ pub async fn run(shared: &Shared, stop: CancellationToken) -> Result<(), EngineE
             }
             note(shared, &recorded, noted);
             shared.seen(noted.max(next - 1));
+            shared.metrics.queue_depth("journal", shared.journal.queue_depth());
             correlate(shared, &recorded, &stop).await?;
             continue;
         }

@@ -23,7 +23,7 @@ impl Intake for Engine {
             let event = Event::AlertsReceived { delivery, alerts };
             let draft = codec::encode(&Stream::Intake, self.shared.clock.now(), &event);
             slot.append(Batch::of(draft)).await.map_err(refused)?;
-            Ok(Accepted { new_episodes: count })
+            Ok(Accepted { alerts: count })
         })
     }
 }

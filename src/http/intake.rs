@@ -21,8 +21,8 @@ pub trait Intake: Send + Sync + 'static {
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// How many of its alerts began an episode that was not known before.
-    pub new_episodes: usize,
+    /// How many alerts are durable now. What they start is decided after the answer.
+    pub alerts: usize,
 }
 
 /// Why a delivery was not taken. Both are answered 503, which Alertmanager retries.

@@ -82,21 +82,20 @@ impl Webhook {
         let payload = payload::parse(body.as_ref()).map_err(Refused::Payload)?;
         drop(body);
         let Payload { delivery, alerts, repairs } = payload;
-        let count = alerts.len();
         self.metrics.alerts_received(alerts.iter().map(|alert| alert.status));
         self.metrics.repaired(Repair::Fingerprint, repairs.fingerprints);
         self.metrics.repaired(Repair::Text, repairs.texts);
         let accepting = self.intake.accept(delivery, alerts);
         match tokio::time::timeout(ACCEPT_TIMEOUT, accepting).await {
-            Ok(Ok(accepted)) => Ok(accepted_response(count, accepted)),
+            Ok(Ok(accepted)) => Ok(accepted_response(accepted)),
             Ok(Err(refused)) => Err(Refused::Intake(refused)),
             Err(_elapsed) => Err(Refused::Unknown),
         }
     }
 }
 
-fn accepted_response(alerts: usize, accepted: Accepted) -> Response {
-    let body = format!("{{\"alerts\":{alerts},\"newEpisodes\":{}}}\n", accepted.new_episodes);
+fn accepted_response(accepted: Accepted) -> Response {
+    let body = format!("{{\"alerts\":{}}}\n", accepted.alerts);
     (StatusCode::ACCEPTED, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 

@@ -71,11 +71,18 @@ pub enum ConnectError {
     Client(String),
 }
 
+/// Hears of every request. Called when its answer is known: count, do not wait.
+pub trait Observer: Send + Sync + 'static {
+    /// A request of this verb was answered with this code; 0 when there was no answer.
+    fn requested(&self, verb: &'static str, code: u16);
+}
+
 /// One client with its budget.
 #[derive(Clone)]
 struct Transport {
     client: kube::Client,
     budget: Arc<Semaphore>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Transport {
@@ -92,7 +99,8 @@ impl Transport {
         }
         let client = kube::Client::try_from(config);
         let client = client.map_err(|error| ConnectError::Client(chain(&error)))?;
-        Ok(Self { client, budget: Arc::new(Semaphore::new(IN_FLIGHT)) })
+        let budget = Arc::new(Semaphore::new(IN_FLIGHT));
+        Ok(Self { client, budget, observer: None })
     }
 
     async fn call(
@@ -104,6 +112,7 @@ impl Transport {
     ) -> Result<Vec<u8>, CallError> {
         let (kind, body) = content.unwrap_or(("application/json", Vec::new()));
         let shown = shown(path);
+        let verb = verb(&method);
         let mut request = Request::builder().method(method).uri(path);
         if !body.is_empty() {
             request = request.header(http::header::CONTENT_TYPE, kind);
@@ -113,7 +122,12 @@ impl Transport {
             why: error.to_string(),
         })?;
         let answer = tokio::time::timeout(limit, self.exchange(request, &shown)).await;
-        answer.unwrap_or(Err(CallError::Timeout { path: shown, limit }))
+        let answer = answer.unwrap_or(Err(CallError::Timeout { path: shown, limit }));
+        if let Some(observer) = &self.observer {
+            let code = answer.as_ref().map_or_else(|error| error.code().unwrap_or(0), |_| 200);
+            observer.requested(verb, code);
+        }
+        answer
     }
 
     async fn exchange(&self, request: Request<Body>, path: &str) -> Result<Vec<u8>, CallError> {
@@ -166,6 +180,13 @@ impl ReadConnection {
     /// Makes a client with the reading identity; sends nothing yet.
     pub async fn connect(identity: &Identity, clock: SharedClock) -> Result<Self, ConnectError> {
         Ok(Self { transport: Transport::connect(identity).await?, clock })
+    }
+
+    /// Tells `observer` of every request.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.transport.observer = Some(observer);
+        self
     }
 
     /// The clock that pauses are measured with.
@@ -272,6 +293,13 @@ impl WriteConnection {
         Ok(Self { transport: Transport::connect(identity).await?, clock })
     }
 
+    /// Tells `observer` of every request.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.transport.observer = Some(observer);
+        self
+    }
+
     /// The clock that events are stamped with.
     pub fn clock(&self) -> &SharedClock {
         &self.clock
@@ -297,6 +325,17 @@ impl WriteConnection {
     /// Asks what this identity may do (a POST that stores nothing).
     pub async fn review(&self, review: &Value) -> Result<Value, CallError> {
         self.transport.review(review).await
+    }
+}
+
+/// The name of a method in metrics: a fixed set.
+fn verb(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "get",
+        "POST" => "create",
+        "PATCH" => "patch",
+        "DELETE" => "delete",
+        _ => "other",
     }
 }
 

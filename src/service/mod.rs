@@ -105,7 +105,7 @@ impl Service {
         let (journal, journal_task) = opened.with_queue(config.limits.queue).start(clock.clone());
 
         let policies = policies(config, &clock, &metrics).await?;
-        let (ports, cluster) = ports(config, &clock).await?;
+        let (ports, cluster) = ports(config, &clock, &metrics).await?;
         let mut rails = config.rails.clone();
         rails.protected_namespaces.extend(own_namespace());
         let (engine, engine_tasks) = Engine::start(
@@ -254,7 +254,11 @@ fn measure_policies(
 /// A file can become bad without any policy in force changing.
 const LOOK_AT_POLICIES: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
 
-async fn ports(config: &Config, clock: &SharedClock) -> anyhow::Result<(Ports, ReadConnection)> {
+async fn ports(
+    config: &Config,
+    clock: &SharedClock,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<(Ports, ReadConnection)> {
     let spec = &config.kubernetes;
     let reading = Identity {
         kubeconfig: spec.kubeconfig.clone(),
@@ -267,8 +271,9 @@ async fn ports(config: &Config, clock: &SharedClock) -> anyhow::Result<(Ports, R
         token_file: spec.write_token_file.clone(),
         ..Identity::default()
     };
-    let read = ReadConnection::connect(&reading, clock.clone()).await?;
+    let read = ReadConnection::connect(&reading, clock.clone()).await?.observed_by(metrics.clone());
     let write = WriteConnection::connect(&writing, clock.clone()).await?;
+    let write = write.observed_by(metrics.clone());
     let instance = format!("orderly-{}", std::process::id());
     let ports = Ports {
         reader: Reader::new(read.clone()),

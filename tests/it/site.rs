@@ -50,9 +50,9 @@ impl Intake for Recorder {
             if let Some(refused) = self.refuse.lock().unwrap().clone() {
                 return Err(refused);
             }
-            let new_episodes = alerts.len();
+            let alerts = alerts.len();
             self.taken.lock().unwrap().push((delivery, alerts));
-            Ok(Accepted { new_episodes })
+            Ok(Accepted { alerts })
         })
     }
 }
