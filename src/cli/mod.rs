@@ -7,6 +7,7 @@ pub mod schema;
 pub mod serve;
 pub mod table;
 pub mod terminal;
+pub mod test;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,8 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Print the JSON Schema of a policy.
     Schema(schema::SchemaArgs),
+    /// Run the tests of policies.
+    Test(test::TestArgs),
 }
 
 /// Runs the command.
@@ -44,6 +47,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(args),
         Command::Schema(args) => schema::run(args),
+        Command::Test(args) => test::run(args),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! What a policy means is decided in `domain`; this room knows where it is written.
 
+pub mod case;
 pub mod diagnostic;
 pub mod lint;
 pub mod loader;

@@ -63,9 +63,7 @@ pub fn parse(file: &SourceFile) -> Result<Vec<ParsedPolicy>, Diagnostic> {
 }
 
 fn read(file: &SourceFile, node: &Node) -> ParsedPolicy {
-    let mut places =
-        Places { file: file.clone(), fields: HashMap::new(), document: node.span.clone() };
-    places.add(node, &FieldPath::default(), None);
+    let places = Places::of(file, node);
     let mut problems = structure::problems(&SCHEMA, node);
     let name = node.get("metadata").and_then(|metadata| metadata.get("name"));
     let name = name.and_then(Node::text).map(str::to_owned);
@@ -84,6 +82,14 @@ fn read(file: &SourceFile, node: &Node) -> ParsedPolicy {
 }
 
 impl Places {
+    /// The places of everything in one document.
+    pub(super) fn of(file: &SourceFile, node: &Node) -> Self {
+        let (fields, document) = (HashMap::new(), node.span.clone());
+        let mut places = Self { file: file.clone(), fields, document };
+        places.add(node, &FieldPath::default(), None);
+        places
+    }
+
     fn add(&mut self, node: &Node, path: &FieldPath, key: Option<Range<usize>>) {
         if let Some(known) = self.fields.get_mut(path) {
             known.again.extend(key);

@@ -1,4 +1,4 @@
-//! What can be wrong with the parameters of an action, and which kinds can take it.
+//! What can be wrong with the parameters of an action.
 
 use super::checks::Checks;
 use super::name::KubernetesName;
@@ -6,6 +6,7 @@ use super::problem::{FieldPath, Problem};
 use super::spec::{
     ActionSpec, AmountSpec, OnSpec, RollbackSpec, ScaleSpec, SetProbeSpec, SetResourcesSpec,
 };
+use crate::domain::action::suits;
 use crate::domain::facts::Kind;
 use crate::domain::nearest::nearest;
 use crate::domain::period::Period;
@@ -21,30 +22,12 @@ const MAX_PROBE_SECONDS: u32 = 3_600;
 /// The resources whose amounts can be changed.
 const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 
-/// Why objects of this kind cannot take the action, when they cannot.
-pub fn cannot_take(action: &ActionSpec, kind: Kind) -> Option<&'static str> {
-    match (action, kind) {
-        (ActionSpec::Scale(_), Kind::DaemonSet) => {
-            Some("a DaemonSet has no replicas: it runs on every node that it selects")
-        }
-        (
-            ActionSpec::Restart(_)
-            | ActionSpec::Scale(_)
-            | ActionSpec::Rollback(_)
-            | ActionSpec::SetResources(_)
-            | ActionSpec::SetProbe(_)
-            | ActionSpec::Escalate(_),
-            Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet,
-        ) => None,
-    }
-}
-
 pub(super) fn check(checks: &mut Checks<'_>, action: &ActionSpec, kind: Kind, path: &FieldPath) {
     if let Some(on) = action.on() {
         other(checks, on, &path.key("on"));
     }
     let kind = action.on().map_or(kind, |on| on.kind);
-    if let Some(reason) = cannot_take(action, kind) {
+    if let Err(reason) = suits(action, kind) {
         let message = format!("`{}` cannot be done to a {kind}: {reason}", action.name());
         checks.push(Problem::error("action", path.clone(), message).at_key());
     }

@@ -12,5 +12,3 @@ mod promql;
 pub(crate) mod sample;
 pub mod spec;
 pub mod template;
-
-pub use actions::cannot_take;
