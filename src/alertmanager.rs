@@ -84,10 +84,30 @@ struct ListedStatus {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Status {
     uptime: Timestamp,
     #[serde(default)]
     cluster: Cluster,
+    #[serde(default)]
+    version_info: VersionInfo,
+}
+
+#[derive(Deserialize, Default)]
+struct VersionInfo {
+    #[serde(default)]
+    version: String,
+}
+
+/// How one replica stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Where it is, for people.
+    pub place: String,
+    /// Its version; empty when it does not say. Or why it does not answer.
+    pub version: Result<String, String>,
+    /// Why its not having an alert means nothing yet.
+    pub unsettled: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -107,6 +127,21 @@ impl Alertmanager {
     pub async fn state(&self, labels: &Labels, fingerprint: Fingerprint) -> AlertState {
         let asked = self.replicas.iter().map(|replica| self.ask(replica, labels, fingerprint));
         combine(join_all(asked).await)
+    }
+
+    /// Asks every replica at the same time how it stands.
+    pub async fn replicas(&self) -> Vec<Replica> {
+        join_all(self.replicas.iter().map(|replica| async move {
+            let place = replica.to_string();
+            match get::<Status>(replica, replica.at("/api/v2/status")).await {
+                Ok(status) => {
+                    let unsettled = settled(&status, self.clock.now()).err();
+                    Replica { place, version: Ok(status.version_info.version), unsettled }
+                }
+                Err(why) => Replica { place, version: Err(why), unsettled: None },
+            }
+        }))
+        .await
     }
 
     async fn ask(&self, replica: &Endpoint, labels: &Labels, wanted: Fingerprint) -> AlertState {

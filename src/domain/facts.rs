@@ -153,6 +153,17 @@ pub struct TargetQuery {
     pub max: u32,
 }
 
+impl TargetQuery {
+    /// Whether `target` can be what is meant, as far as names tell.
+    pub fn fits(&self, target: &Target) -> bool {
+        let named = match &self.by {
+            TargetBy::Name(name) => *name == target.name,
+            TargetBy::Selector(_) | TargetBy::OwnerOfPod(_) => true,
+        };
+        named && self.kind == target.kind && self.namespace == target.namespace
+    }
+}
+
 /// The three ways to find a target.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

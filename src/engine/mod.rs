@@ -43,7 +43,7 @@ use crate::prometheus::Prometheus;
 
 pub use board::{Board, Summary};
 pub use people::{Decided, DecisionError};
-pub use rehearse::Rehearsal;
+pub use rehearse::{Rehearsal, rehearse_over};
 
 /// What the engine acts through.
 #[derive(Debug)]

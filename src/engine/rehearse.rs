@@ -1,6 +1,8 @@
 //! Rehearsal: the decision without the deed. The same functions as in earnest, so that what is
 //! explained is what would happen.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::domain::action::{self, Impossible, Stamp};
@@ -9,11 +11,14 @@ use crate::domain::check;
 use crate::domain::diagnosis::Conclusion;
 use crate::domain::diagnosis::view::View;
 use crate::domain::event::{Event, NotChosen, Preview};
-use crate::domain::facts::Facts;
-use crate::domain::gate::{self, Inputs, Ruling, Verdict};
+use crate::domain::facts::{Fact, Facts};
+use crate::domain::gate::ledger::Ledger;
+use crate::domain::gate::rails::GuardRails;
+use crate::domain::gate::{self, AlertState, Inputs, Monitoring, Ruling, Verdict};
 use crate::domain::id::{Digest, IncidentId};
 use crate::domain::incident::Incident;
 use crate::domain::plan::{Change, Plan};
+use crate::domain::policy::choice::PolicySet;
 use crate::domain::policy::compiled::CompiledPolicy;
 use crate::domain::policy::spec::{ActionSpec, Mode};
 use crate::kubernetes::diff;
@@ -150,54 +155,114 @@ impl Engine {
     /// run, the gates are asked, nothing is noted.
     pub async fn rehearse(&self, alert: &Alert) -> Rehearsal {
         let shared = &*self.shared;
-        let choice = shared.policies().choose(alert);
-        let others: Vec<_> = choice
-            .losers
-            .iter()
-            .map(|it| NotChosen { policy: it.policy.name.clone(), why: it.why.to_string() })
-            .collect();
-        let Some(policy) = choice.winner else {
-            let stopped = Some("no policy matches the alert".to_owned());
-            return Rehearsal { incident: None, others, gates: None, stopped };
-        };
-        let opened = Event::IncidentOpened {
-            alert: alert.clone(),
-            policy: Box::new(policy.snapshot()),
-            others: others.clone(),
-            target: policy.resolve_target(alert).map_err(|error| error.to_string()),
-        };
-        let id = IncidentId::of(alert.episode());
-        let mut incident = Incident::open(&id, shared.clock.now(), &opened);
-        let mut gates = None;
-        let mut stopped = None;
-        if let Some(incident) = &mut incident {
+        let policies = shared.policies();
+        let (mut rehearsal, policy) = opened(&policies, alert, shared.clock.now());
+        if let (Some(incident), Some(policy)) = (&mut rehearsal.incident, policy) {
             match rehearse(shared, incident, &policy).await {
-                Ok(answer) => gates = Some(answer),
-                Err(why) => stopped = Some(why),
+                Ok(answer) => rehearsal.gates = Some(answer),
+                Err(why) => rehearsal.stopped = Some(why),
             }
         }
-        Rehearsal { incident, others, gates, stopped }
+        rehearsal
     }
 }
 
-async fn rehearse(
-    shared: &Shared,
+/// The same over facts that were collected before, without a cluster: the API server is not asked
+/// what the plan would change, and nothing is known of other workloads and earlier incidents. Now is
+/// when the facts were collected.
+pub fn rehearse_over(
+    facts: Facts,
+    alert: &Alert,
+    policies: &PolicySet,
+    rails: &GuardRails,
+) -> Rehearsal {
+    let (mut rehearsal, policy) = opened(policies, alert, facts.at);
+    if let (Some(incident), Some(policy)) = (&mut rehearsal.incident, policy) {
+        match decide_over(facts, incident, &policy, rails) {
+            Ok(answer) => rehearsal.gates = Some(answer),
+            Err(why) => rehearsal.stopped = Some(why),
+        }
+    }
+    rehearsal
+}
+
+/// The incident that the alert would open.
+fn opened(
+    policies: &PolicySet,
+    alert: &Alert,
+    now: Timestamp,
+) -> (Rehearsal, Option<Arc<CompiledPolicy>>) {
+    let choice = policies.choose(alert);
+    let others: Vec<_> = choice
+        .losers
+        .iter()
+        .map(|it| NotChosen { policy: it.policy.name.clone(), why: it.why.to_string() })
+        .collect();
+    let Some(policy) = choice.winner else {
+        let stopped = Some("no policy matches the alert".to_owned());
+        return (Rehearsal { incident: None, others, gates: None, stopped }, None);
+    };
+    let opened = Event::IncidentOpened {
+        alert: alert.clone(),
+        policy: Box::new(policy.snapshot()),
+        others: others.clone(),
+        target: policy.resolve_target(alert).map_err(|error| error.to_string()),
+    };
+    let incident = Incident::open(&IncidentId::of(alert.episode()), now, &opened);
+    (Rehearsal { incident, others, gates: None, stopped: None }, Some(policy))
+}
+
+fn decide_over(
+    facts: Facts,
     incident: &mut Incident,
     policy: &CompiledPolicy,
+    rails: &GuardRails,
 ) -> Result<(Ruling, Vec<Verdict>), String> {
-    let said = |error| match error {
-        CollectError::Gone(why) | CollectError::Unavailable(why) => why,
-    };
-    let now = shared.clock.now();
-    if policy.spec.mode.min(shared.rails.mode) == Mode::Off {
-        return Err(format!("policy `{}` is switched off", policy.name));
-    }
+    let now = facts.at;
+    in_force(policy, rails)?;
     let query = incident.wanted.clone()?;
-    let targets = collect::locate(shared, &query).await.map_err(said)?;
+    if let Some(other) = facts.targets.iter().map(|it| &it.target).find(|it| !query.fits(it)) {
+        return Err(format!("the facts are about {other}, and the alert is about {query}"));
+    }
+    let targets = facts.targets.iter().map(|workload| workload.target.clone()).collect();
     incident.apply(now, &Event::TargetsFound { targets });
-    let facts = collect::facts(shared, incident, policy).await.map_err(said)?;
     incident.apply(now, &Event::FactsCollected { facts: Box::new(facts.clone()) });
-    let view = View::new(incident.alert(), &facts, now);
+    let plan = conclude(incident, policy, &facts, now)?;
+    let (digest, previews) = (plan.digest(), Vec::new());
+    incident.apply(now, &Event::PlanProposed { plan: Box::new(plan.clone()), digest, previews });
+    let not_asked = || "no cluster was asked".to_owned();
+    let inputs = Inputs {
+        incident: &incident.id,
+        policy: &policy.name,
+        spec: &policy.spec,
+        mode_now: Some(policy.spec.mode),
+        plan: &plan,
+        facts: &facts,
+        rails,
+        ledger: &Ledger::default(),
+        workloads: &Fact::Unknown { source: not_asked(), at: now, why: not_asked() },
+        alert: &AlertState::NotConfigured,
+        monitoring: &Monitoring::Unchecked,
+        now,
+    };
+    Ok(gate::decide(&inputs))
+}
+
+fn in_force(policy: &CompiledPolicy, rails: &GuardRails) -> Result<(), String> {
+    match policy.spec.mode.min(rails.mode) {
+        Mode::Off => Err(format!("policy `{}` is switched off", policy.name)),
+        Mode::DryRun | Mode::Approval | Mode::Auto => Ok(()),
+    }
+}
+
+/// The plan that answers the facts, or why there is none.
+fn conclude(
+    incident: &mut Incident,
+    policy: &CompiledPolicy,
+    facts: &Facts,
+    now: Timestamp,
+) -> Result<Plan, String> {
+    let view = View::new(incident.alert(), facts, now);
     let finding = policy.diagnose(&view);
     incident.apply(now, &Event::CauseFound { finding: finding.clone() });
     let name = match finding.conclusion {
@@ -209,9 +274,29 @@ async fn rehearse(
     };
     let cause = policy.spec.causes.iter().find(|cause| cause.name == name);
     let actions = cause.map_or(&[][..], |cause| cause.actions.as_slice());
-    let impossible =
-        |(action, why): (String, Impossible)| format!("`{action}` cannot be done: {why}");
-    let plan = plan(incident, name, actions, &facts).map_err(impossible)?;
+    plan(incident, name, actions, facts).map_err(impossible)
+}
+
+fn impossible((action, why): (String, Impossible)) -> String {
+    format!("`{action}` cannot be done: {why}")
+}
+
+async fn rehearse(
+    shared: &Shared,
+    incident: &mut Incident,
+    policy: &CompiledPolicy,
+) -> Result<(Ruling, Vec<Verdict>), String> {
+    let said = |error| match error {
+        CollectError::Gone(why) | CollectError::Unavailable(why) => why,
+    };
+    let now = shared.clock.now();
+    in_force(policy, &shared.rails)?;
+    let query = incident.wanted.clone()?;
+    let targets = collect::locate(shared, &query).await.map_err(said)?;
+    incident.apply(now, &Event::TargetsFound { targets });
+    let facts = collect::facts(shared, incident, policy).await.map_err(said)?;
+    incident.apply(now, &Event::FactsCollected { facts: Box::new(facts.clone()) });
+    let plan = conclude(incident, policy, &facts, now)?;
     let previews = match preview(shared, incident, &plan).await {
         Previewed::Would(previews) => previews,
         Previewed::Impossible(action, why) => return Err(impossible((action, why))),

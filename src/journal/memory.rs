@@ -1,4 +1,4 @@
-//! A store in memory, for tests: the same contract, and the same writer over it.
+//! A store in memory, for tests and rehearsals: the same contract, and the same writer over it.
 //!
 //! Its clones are the same journal, so that a test can let the writer die and open it again.
 

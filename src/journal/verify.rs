@@ -173,7 +173,10 @@ pub async fn verify(
 }
 
 /// Checks the last entries: what opening does, so that a start does not read the whole history.
-pub(super) async fn verify_tail(
+///
+/// # Errors
+/// When the journal cannot be read.
+pub async fn verify_tail(
     reader: &JournalReader,
     entries: usize,
 ) -> Result<Result<Head, BadEntry>, Failure> {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request};
+use jiff::Timestamp;
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
@@ -199,6 +200,11 @@ impl ReadConnection {
         self.patiently(|| self.transport.json(Method::GET, path, None, READ_LIMIT)).await
     }
 
+    /// The API server's clock, to the second, by the `Date` of an answer; nothing when it has none.
+    pub async fn server_time(&self) -> Result<Option<Timestamp>, CallError> {
+        self.transport.server_time().await
+    }
+
     /// GETs a text, such as a log. Bytes that are not UTF-8 are replaced.
     pub async fn get_text(&self, path: &str) -> Result<String, CallError> {
         let body = self.patiently(|| self.transport.call(Method::GET, path, None, READ_LIMIT));
@@ -266,6 +272,21 @@ impl ReadConnection {
 }
 
 impl Transport {
+    async fn server_time(&self) -> Result<Option<Timestamp>, CallError> {
+        let path = "/version".to_owned();
+        let broken = |why: String| CallError::Connection { path: path.clone(), why };
+        let request = Request::get(&path).body(Body::empty());
+        let request = request.map_err(|error| broken(error.to_string()))?;
+        let answer = tokio::time::timeout(READ_LIMIT, self.client.send(request)).await;
+        let answer = answer
+            .map_err(|_| CallError::Timeout { path: path.clone(), limit: READ_LIMIT })?
+            .map_err(|error| broken(chain(&error)))?;
+        let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+        // HTTP writes dates as mail does.
+        let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        Ok(date.map(|date| date.timestamp()))
+    }
+
     async fn review(&self, review: &Value) -> Result<Value, CallError> {
         let path = path::cluster("authorization.k8s.io/v1", "selfsubjectaccessreviews", None);
         let content = Some(("application/json", review.to_string().into_bytes()));

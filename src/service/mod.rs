@@ -2,7 +2,8 @@
 
 mod api;
 mod health;
-mod outbound;
+pub mod outbound;
+mod rehearsal;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,6 +16,7 @@ use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::domain::event::Outcome;
 use crate::domain::gate::Gate;
+use crate::domain::gate::rails::GuardRails;
 use crate::domain::incident::Phase;
 use crate::domain::policy::compiled::Names;
 use crate::engine::{Engine, Ports};
@@ -37,6 +39,7 @@ use crate::policies::loader::PolicyStore;
 
 pub use api::{Desk, audit_page};
 pub use health::Watch;
+pub use rehearsal::{Rehearsing, rehearsing};
 
 /// Whether a journal may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,13 +109,11 @@ impl Service {
 
         let policies = policies(config, &clock, &metrics).await?;
         let (ports, cluster) = ports(config, &clock, &metrics).await?;
-        let mut rails = config.rails.clone();
-        rails.protected_namespaces.extend(own_namespace());
         let (engine, engine_tasks) = Engine::start(
             journal,
             clock.clone(),
             ports,
-            rails,
+            rails(config),
             policies.subscribe(),
             metrics.clone(),
             stop.clone(),
@@ -209,12 +210,7 @@ async fn policies(
         "no policies are named: give `--policies DIRECTORY`, `ORDERLY_POLICIES` or `policies:` in \
          the configuration"
     );
-    let names = Names {
-        receivers: Some(config.receivers.keys().cloned().collect()),
-        groups: Some(config.people.iter().flat_map(|person| person.groups.clone()).collect()),
-    };
-    // Nobody configured: the demo and the first five minutes, where anyone on the machine decides.
-    let names = if config.people.is_empty() { Names { groups: None, ..names } } else { names };
+    let names = names(config);
     let (paths, now) = (config.policies.clone(), clock.now());
     let store = tokio::task::spawn_blocking(move || PolicyStore::open(paths, names, now)).await?;
     let gates: Vec<_> = Gate::ALL.iter().map(|gate| gate.name()).collect();
@@ -223,6 +219,24 @@ async fn policies(
     let loaded: Vec<_> = current.iter().map(|policy| policy.name.as_str()).collect();
     metrics.expect(&gates, &Phase::NAMES, &outcomes, &loaded);
     Ok(Arc::new(store))
+}
+
+/// The names that policies may use.
+pub fn names(config: &Config) -> Names {
+    let groups = config.people.iter().flat_map(|person| person.groups.clone()).collect();
+    Names {
+        receivers: Some(config.receivers.keys().cloned().collect()),
+        // Nobody configured: the demo and the first five minutes, where anyone on the machine
+        // decides.
+        groups: (!config.people.is_empty()).then_some(groups),
+    }
+}
+
+/// The limits over all policies, and that Orderly never acts on itself.
+fn rails(config: &Config) -> GuardRails {
+    let mut rails = config.rails.clone();
+    rails.protected_namespaces.extend(own_namespace());
+    rails
 }
 
 /// Keeps the numbers about policies current.
@@ -254,23 +268,32 @@ fn measure_policies(
 /// A file can become bad without any policy in force changing.
 const LOOK_AT_POLICIES: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
 
+/// As whom the cluster is read.
+pub fn reading_identity(config: &Config) -> Identity {
+    Identity {
+        kubeconfig: config.kubernetes.kubeconfig.clone(),
+        context: config.kubernetes.read_context.clone(),
+        ..Identity::default()
+    }
+}
+
+/// As whom the cluster is changed.
+pub fn writing_identity(config: &Config) -> Identity {
+    let spec = &config.kubernetes;
+    Identity {
+        kubeconfig: spec.kubeconfig.clone(),
+        context: spec.write_context.clone().or_else(|| spec.read_context.clone()),
+        token_file: spec.write_token_file.clone(),
+        ..Identity::default()
+    }
+}
+
 async fn ports(
     config: &Config,
     clock: &SharedClock,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<(Ports, ReadConnection)> {
-    let spec = &config.kubernetes;
-    let reading = Identity {
-        kubeconfig: spec.kubeconfig.clone(),
-        context: spec.read_context.clone(),
-        ..Identity::default()
-    };
-    let writing = Identity {
-        kubeconfig: spec.kubeconfig.clone(),
-        context: spec.write_context.clone().or_else(|| spec.read_context.clone()),
-        token_file: spec.write_token_file.clone(),
-        ..Identity::default()
-    };
+    let (reading, writing) = (reading_identity(config), writing_identity(config));
     let read = ReadConnection::connect(&reading, clock.clone()).await?.observed_by(metrics.clone());
     let write = WriteConnection::connect(&writing, clock.clone()).await?;
     let write = write.observed_by(metrics.clone());
@@ -285,7 +308,6 @@ async fn ports(
     Ok((ports, read))
 }
 
-/// Orderly never acts on itself.
 fn own_namespace() -> Option<String> {
     let text = std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace");
     text.ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())

@@ -1,0 +1,39 @@
+//! `orderly abort`: stops an incident; what is under way is looked after first.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::client::{Client, ServerFlags};
+use super::incidents;
+use super::page::print;
+use crate::http::api::{AbortRequest, Reason};
+
+/// Stop an incident.
+#[derive(Args, Debug)]
+pub struct AbortArgs {
+    /// The incident's id, or the beginning of it
+    pub id: String,
+    /// Why; the journal keeps it
+    #[arg(long)]
+    pub reason: Reason,
+    /// Which service
+    #[command(flatten)]
+    pub server: ServerFlags,
+}
+
+/// Stops it.
+///
+/// # Errors
+/// When the service refuses or does not answer.
+pub fn run(args: &AbortArgs) -> anyhow::Result<ExitCode> {
+    let client = Client::new(&args.server)?;
+    let decided = super::block_on(async {
+        let id = incidents::find(&client, &args.id).await?;
+        let request = AbortRequest { reason: args.reason.clone() };
+        Ok(client.abort(&id, &request).await?)
+    })?;
+    let how = if decided.already { " already" } else { "" };
+    print(&format!("aborted incident {}{how}: {}\n", decided.id, decided.standing))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,32 @@
+//! `orderly init`: makes the journal. Nothing else does, so that a wrong path never starts a second
+//! history.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::page::print;
+use crate::clock::{SharedClock, SystemClock};
+use crate::service::create_journal;
+
+/// Create the journal.
+#[derive(Args, Debug)]
+pub struct InitArgs {
+    /// The journal's file; there must be none yet
+    #[arg(long, value_name = "FILE", env = "ORDERLY_JOURNAL", default_value = "orderly.db")]
+    pub journal: PathBuf,
+}
+
+/// Makes it.
+///
+/// # Errors
+/// When there is one, or it cannot be made.
+pub fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
+    let clock: SharedClock = Arc::new(SystemClock);
+    super::block_on(create_journal(&args.journal, &clock))?;
+    let path = args.journal.display();
+    print(&format!("created the journal `{path}`; start with `orderly serve --journal {path}`\n"))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,392 @@
+//! An incident as a page that a person at 03:00 understands: what fired, what it is about, why, what
+//! would be or was done, what the gates say, what happened, and what to type next.
+//!
+//! Shows; decides nothing. The words come from the domain.
+
+mod next;
+
+use super::incidents::outcome_tone;
+use super::page::Page;
+use super::table::Tone;
+use crate::domain::alert::Alert;
+use crate::domain::diagnosis::Finding;
+use crate::domain::event::Preview;
+use crate::domain::explain::{clock, meaning, mode};
+use crate::domain::facts::Fact;
+use crate::domain::gate::evidence::mode_name;
+use crate::domain::gate::{Ruling, Stand, Verdict};
+use crate::domain::id::Digest;
+use crate::domain::incident::{Flight, Incident, Phase};
+use crate::domain::plan::{Change, Plan};
+use crate::domain::policy::spec::Mode;
+use crate::domain::resolution::Progress;
+use crate::http::api::{HistoryLine, IncidentDetail, ProposalView};
+
+/// The annotations that explain an alert, by the conventions of Prometheus' mixins.
+const EXPLAINING: [&str; 5] = ["summary", "description", "message", "runbook_url", "dashboard_url"];
+/// As wide as the longest name of a gate.
+const GATE_WIDTH: usize = 19;
+/// As wide as `waiting`.
+const STAND_WIDTH: usize = 7;
+
+/// Everything about one incident.
+pub fn whole(page: &mut Page, detail: &IncidentDetail) {
+    let incident = &*detail.incident;
+    let (name, target) = (incident.alert().name(), incident.target_name());
+    page.title(&format!("incident {}: {name} on {target}", incident.id));
+    let tone = match &incident.phase {
+        Phase::Closed { outcome, .. } | Phase::GivenUp { outcome, .. } => outcome_tone(*outcome),
+        Phase::Asking | Phase::Held { .. } => Tone::Attention,
+        Phase::Locating
+        | Phase::Observing
+        | Phase::Diagnosing
+        | Phase::Planning
+        | Phase::Gating
+        | Phase::Executing { .. }
+        | Phase::Verifying { .. } => Tone::Usual,
+    };
+    page.toned(tone, &detail.summary.standing);
+    alerts(page, incident);
+    policy(page, incident);
+    target_section(page, incident);
+    cause(page, incident);
+    if let Some(proposal) = &detail.proposal {
+        plan_section(page, proposal);
+    }
+    if let Some(gated) = &incident.gates {
+        gates(page, gated.ruling, &gated.verdicts);
+    }
+    approvals(page, incident);
+    verification(page, incident);
+    timeline(page, &detail.history);
+    next::section(page, incident);
+}
+
+fn alerts(page: &mut Page, incident: &Incident) {
+    page.heading("alert");
+    for (index, attached) in incident.alerts.iter().enumerate() {
+        match attached.resolved {
+            None => alert(page, &attached.alert, index == 0),
+            Some(at) => {
+                alert(page, &attached.alert, index == 0);
+                page.detail(Tone::Good, &format!("resolved {}", clock(at)));
+            }
+        }
+    }
+}
+
+/// One alert; with its explaining texts when it is the first.
+pub fn alert(page: &mut Page, alert: &Alert, explained: bool) {
+    page.line(&format!("{} since {}", alert.name(), clock(alert.starts_at)));
+    let labels = alert.labels.iter().filter(|(name, _)| *name != "alertname");
+    let labels: Vec<_> = labels.map(|(name, value)| format!("{name}={value:?}")).collect();
+    if !labels.is_empty() {
+        page.detail(Tone::Faint, &labels.join(" "));
+    }
+    if explained {
+        for name in EXPLAINING {
+            if let Some(text) = alert.annotations.get(name) {
+                page.detail(Tone::Usual, &format!("{name}: {text}"));
+            }
+        }
+    }
+}
+
+/// Which policy answers, and why no other.
+pub fn policy(page: &mut Page, incident: &Incident) {
+    let (policy, spec) = (&incident.policy, &incident.policy.spec);
+    page.heading("policy");
+    let (name, means) = (mode_name(spec.mode), mode(spec.mode));
+    let version = policy.digest.short();
+    page.line(&format!("{}, mode {name} ({means}), version {version}", policy.name));
+    for other in &incident.others {
+        page.detail(Tone::Faint, &format!("not {}: {}", other.policy, other.why));
+    }
+}
+
+/// What it is about, and how that stands.
+pub fn target_section(page: &mut Page, incident: &Incident) {
+    page.heading("target");
+    if let (true, wanted) = (incident.targets.is_empty(), &incident.wanted) {
+        match wanted {
+            Ok(wanted) => page.line(&format!("{wanted} (not found yet)")),
+            Err(why) => page.toned(Tone::Attention, why),
+        }
+    }
+    for target in &incident.targets {
+        let seen = incident.facts.iter().flat_map(|facts| &facts.targets);
+        let seen = seen.filter(|workload| workload.target == *target).map(|workload| {
+            let (ready, desired) = (workload.replicas.ready, workload.replicas.desired);
+            let rollout = match workload.rollout.message.as_str() {
+                "" => "rollout complete".to_owned(),
+                missing => missing.to_owned(),
+            };
+            format!(": {ready} of {desired} pods ready, {rollout}")
+        });
+        page.line(&format!("{target}{}", seen.last().unwrap_or_default()));
+    }
+}
+
+/// Each cause of the policy and what the facts say of it.
+pub fn cause(page: &mut Page, incident: &Incident) {
+    page.heading("cause");
+    let Some(finding) = &incident.finding else {
+        page.line("not looked for yet");
+        return;
+    };
+    let spec = &incident.policy.spec;
+    let width = spec.causes.iter().map(|cause| cause.name.chars().count()).max().unwrap_or(0);
+    for cause in &spec.causes {
+        let considered = finding.considered.iter().find(|it| it.cause == cause.name);
+        let when = cause.when.as_deref().map_or_else(|| "always".to_owned(), one_line);
+        let (tone, verdict) = match considered {
+            Some(considered) => (cause_tone(finding, &cause.name), considered.verdict.as_str()),
+            None => (Tone::Faint, "not looked at: an earlier one decides"),
+        };
+        page.marked(tone, &cause.name, width, &format!("{verdict}\nwhen {when}"));
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn cause_tone(finding: &Finding, cause: &str) -> Tone {
+    use crate::domain::diagnosis::Conclusion;
+    match &finding.conclusion {
+        Conclusion::Cause { name } if name == cause => Tone::Good,
+        Conclusion::Unknown { name, .. } if name == cause => Tone::Attention,
+        Conclusion::Cause { .. } | Conclusion::Unknown { .. } | Conclusion::NoCause => Tone::Faint,
+    }
+}
+
+/// The plan with its reasons and what the API server says it changes.
+pub fn plan_section(page: &mut Page, proposal: &ProposalView) {
+    plan(page, proposal.digest, &proposal.plan, &proposal.previews);
+}
+
+/// The same from its parts.
+pub fn plan(page: &mut Page, digest: Digest, plan: &Plan, previews: &[Preview]) {
+    page.heading(&format!("plan {} for `{}`", digest.short(), plan.cause));
+    for (index, step) in plan.steps.iter().enumerate() {
+        page.line(&format!("{}. {}", index + 1, step.summary));
+        page.detail(Tone::Usual, &format!("because {}", step.reason));
+        match &step.change {
+            Change::Notify { to, message } => {
+                page.detail(Tone::Usual, &format!("`{to}` is told: {message}"));
+            }
+            Change::Patch(change) => match previews.get(index) {
+                Some(preview) if !preview.diff.is_empty() => page.diff(&preview.diff),
+                Some(_) => page.detail(Tone::Faint, "the API server says that nothing changes"),
+                None => page.detail(Tone::Usual, &format!("patch {}", change.patch.body())),
+            },
+            Change::DeletePods(change) => {
+                let pods: Vec<_> = change.pods.iter().map(|(name, _)| name.as_str()).collect();
+                page.detail(Tone::Usual, &format!("deletes {}", pods.join(", ")));
+            }
+        }
+    }
+}
+
+/// What follows from the gates, and what each of them rests on.
+pub fn gates(page: &mut Page, ruling: Ruling, verdicts: &[Verdict]) {
+    let follows = match ruling {
+        Ruling::Act => "all let it pass".to_owned(),
+        Ruling::Ask => "a person must approve".to_owned(),
+        Ruling::Preview => "dry run: it stops here".to_owned(),
+        Ruling::Hold { until } => format!("held, asked again at {}", clock(until)),
+        Ruling::Deny => "denied".to_owned(),
+    };
+    page.heading(&format!("gates: {follows}"));
+    for verdict in verdicts {
+        let (tone, stand) = match verdict.stand {
+            Stand::Allow => (Tone::Good, "pass"),
+            Stand::Ask => (Tone::Attention, "ask"),
+            Stand::Hold { .. } => (Tone::Attention, "hold"),
+            Stand::Deny => (Tone::Bad, "deny"),
+        };
+        let name = verdict.gate.name();
+        let gap = " ".repeat(GATE_WIDTH.saturating_sub(name.len()));
+        page.marked(tone, stand, STAND_WIDTH, &format!("{name}{gap}  {}", verdict.evidence));
+    }
+}
+
+fn approvals(page: &mut Page, incident: &Incident) {
+    let Some(question) = &incident.question else { return };
+    page.heading("approval");
+    let (given, quorum) = (question.given.len(), question.quorum);
+    let digest = question.digest.short();
+    let (asked, expires) = (clock(question.asked), clock(question.expires));
+    page.line(&format!("{given} of {quorum} for plan {digest}, asked {asked}, until {expires}"));
+    let approvers = &incident.policy.spec.approval.approvers;
+    if !approvers.is_empty() {
+        page.line(&format!("may be given by: {}", approvers.join(", ")));
+    }
+    for given in &question.given {
+        let (name, path) = (&given.by.name, &given.by.path);
+        page.toned(Tone::Good, &format!("{name} approved at {} ({path})", clock(given.at)));
+    }
+}
+
+fn verification(page: &mut Page, incident: &Incident) {
+    match &incident.phase {
+        Phase::Executing { step, attempt, flight } => {
+            page.heading("steps");
+            let how = match flight {
+                Flight::Ready => "is next",
+                Flight::Unknown => "was sent; its outcome is being looked at",
+            };
+            page.line(&format!("step {} {how} (try {})", step + 1, (*attempt).max(1)));
+        }
+        Phase::Verifying { since, progress, .. } => {
+            let within = incident.policy.spec.verify.within;
+            page.heading("verification");
+            page.line(&format!("since {}, within {within}", clock(*since)));
+            criteria(page, progress);
+        }
+        Phase::Locating
+        | Phase::Observing
+        | Phase::Diagnosing
+        | Phase::Planning
+        | Phase::Gating
+        | Phase::Held { .. }
+        | Phase::Asking
+        | Phase::GivenUp { .. }
+        | Phase::Closed { .. } => {}
+    }
+}
+
+fn criteria(page: &mut Page, progress: &Progress) {
+    for state in &progress.criteria {
+        let (tone, since) = match state.since {
+            Some(since) => (Tone::Good, format!(" since {}", clock(since))),
+            None => (Tone::Attention, String::new()),
+        };
+        let text = format!("{}\nmust hold for {}{since}", state.evidence, state.hold);
+        page.marked(tone, state.criterion.name(), STAND_WIDTH, &text);
+    }
+}
+
+fn timeline(page: &mut Page, history: &[HistoryLine]) {
+    page.heading("timeline");
+    for entry in history {
+        page.line(&format!("{}  {}", clock(entry.at), entry.line));
+    }
+}
+
+/// Every fact with where it came from and how old it was.
+pub fn facts(page: &mut Page, facts: &crate::domain::facts::Facts) {
+    page.heading(&format!("facts of {}", clock(facts.at)));
+    for workload in facts.targets.iter().chain(&facts.related) {
+        let counts = workload.replicas;
+        page.line(&workload.target.to_string());
+        let ready = format!("{} of {} ready", counts.ready, counts.desired);
+        let rollout = match workload.rollout.started {
+            Some(started) => format!("; newest revision since {}", clock(started)),
+            None => String::new(),
+        };
+        page.detail(Tone::Usual, &format!("replicas: {ready}{rollout}"));
+        if !workload.rollout.message.is_empty() {
+            page.detail(Tone::Usual, &format!("rollout: {}", workload.rollout.message));
+        }
+        let mut fact = |name: &str, text: String| {
+            page.detail(Tone::Usual, &format!("{name}: {text}"));
+        };
+        fact("revisions", told(&workload.revisions, facts.at, |it| numbered(it)));
+        fact("pods", told(&workload.pods, facts.at, |it| pods(it)));
+        fact(
+            "events",
+            told(&workload.events, facts.at, |it| {
+                let warnings = it.iter().filter(|event| event.severity == "Warning");
+                let reasons: Vec<_> = warnings.take(SHOWN).map(|it| it.reason.as_str()).collect();
+                if reasons.is_empty() {
+                    format!("{}, no warning", it.len())
+                } else {
+                    format!("{}, warnings: {}", it.len(), reasons.join(", "))
+                }
+            }),
+        );
+        fact("logs", told(&workload.logs, facts.at, |it| format!("{} excerpts", it.len())));
+        fact(
+            "autoscaler",
+            told(&workload.autoscaler, facts.at, |it| {
+                format!("{} ({} to {})", it.name, it.min, it.max)
+            }),
+        );
+        fact(
+            "disruption budgets",
+            told(&workload.budgets, facts.at, |it| {
+                let each =
+                    it.iter().map(|it| format!("{} ({} may go)", it.name, it.disruptions_allowed));
+                listed(each.collect())
+            }),
+        );
+        fact(
+            "nodes",
+            told(&workload.nodes, facts.at, |it| {
+                let troubled = it.iter().filter(|node| !node.ready || !node.trouble.is_empty());
+                let names: Vec<_> = troubled.map(|node| node.name.clone()).collect();
+                format!("{}, in trouble: {}", it.len(), listed(names))
+            }),
+        );
+    }
+    for (name, fact) in &facts.queries {
+        let text = told(fact, facts.at, ToString::to_string);
+        page.line(&format!("query {name}: {text}"));
+    }
+}
+
+/// Entries of a list that are shown by name.
+const SHOWN: usize = 5;
+
+fn listed(names: Vec<String>) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn numbered(revisions: &[crate::domain::facts::Revision]) -> String {
+    let each = revisions.iter().take(SHOWN).map(|it| {
+        let mark = if it.current { ", current" } else { "" };
+        format!("{} (since {}{mark})", it.number, clock(it.created))
+    });
+    listed(each.collect())
+}
+
+fn pods(pods: &[crate::domain::facts::Pod]) -> String {
+    let ready = pods.iter().filter(|pod| pod.ready).count();
+    let restarts: i64 = pods.iter().map(crate::domain::facts::Pod::restarts).sum();
+    let failing = pods.iter().filter_map(crate::kubernetes::reader::pods::failure).next();
+    let failing = failing.map_or_else(String::new, |why| format!("; {why}"));
+    format!("{}, {ready} ready, {restarts} restarts{failing}", pods.len())
+}
+
+/// A fact in words, with its source and its age when the facts were complete.
+fn told<T>(fact: &Fact<T>, at: jiff::Timestamp, value: impl Fn(&T) -> String) -> String {
+    let age = crate::domain::explain::ago(fact.at(), at);
+    let source = one_line(fact.source());
+    match fact {
+        Fact::Known { value: known, .. } => format!("{} ({source}, {age})", value(known)),
+        Fact::Absent { .. } => format!("none ({source}, {age})"),
+        Fact::Unknown { why, .. } => format!("unknown: {why} ({source}, {age})"),
+    }
+}
+
+/// What an ending means, for a page and for the decision that was only rehearsed.
+pub fn ending(mode: Mode, ruling: Ruling) -> &'static str {
+    match ruling {
+        Ruling::Act => "the plan would be carried out at once",
+        Ruling::Ask => "people would be asked to approve the plan",
+        Ruling::Preview => "dry run: the plan would be shown and nothing changed",
+        Ruling::Hold { .. } => "it would be held and the gates asked again",
+        Ruling::Deny => match mode {
+            Mode::Off => "nothing: it is switched off",
+            Mode::DryRun | Mode::Approval | Mode::Auto => {
+                "nothing would be changed and people would be told"
+            }
+        },
+    }
+}
+
+/// What an outcome means.
+fn outcome_line(outcome: crate::domain::event::Outcome) -> String {
+    format!("{}: {}", outcome.name(), meaning(outcome))
+}
