@@ -1,12 +1,14 @@
 //! The cluster's whole state: objects, what the pods are doing, and the rules of its administrator.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::access::Access;
+use super::controllers::agenda::Agenda;
 use super::controllers::kubelet::PodRuntime;
+use super::error::ApiError;
 use super::object;
 use super::resources::{self, ResourceType};
 use super::store::Store;
@@ -73,14 +75,14 @@ pub(super) struct Cluster {
     pub(super) access: Access,
     pub(super) denials: Vec<AdmissionDenial>,
     pub(super) optional: Vec<&'static str>,
-    /// When something falls due though nothing changes.
-    pub(super) alarms: BTreeSet<Timestamp>,
+    /// What the controllers have to look at.
+    pub(super) agenda: Agenda,
+    /// Workloads whose pods were refused: until when they do not try again, and why.
+    pub(super) refused: BTreeMap<String, (Timestamp, ApiError)>,
     /// When a client last changed something.
     pub(super) touched: Timestamp,
     /// Until when the controllers have worked.
     pub(super) worked_until: Timestamp,
-    /// The version that the controllers left behind; nothing to do while it stands.
-    pub(super) settled_at: u64,
 }
 
 impl Cluster {
@@ -92,10 +94,10 @@ impl Cluster {
             access: Access::default(),
             denials: Vec::new(),
             optional: Vec::new(),
-            alarms: BTreeSet::new(),
+            agenda: Agenda::default(),
+            refused: BTreeMap::new(),
             touched: now,
             worked_until: now,
-            settled_at: 0,
         }
     }
 

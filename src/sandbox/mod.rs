@@ -7,6 +7,7 @@
 //! wrong.
 
 mod access;
+mod admission;
 mod alertmanager;
 mod answer;
 mod api;
@@ -23,6 +24,7 @@ mod faults;
 mod logs;
 mod managed;
 mod object;
+mod options;
 mod patch;
 mod prometheus;
 mod quantity;
@@ -30,7 +32,7 @@ mod request;
 mod resources;
 mod scale;
 mod schema;
-pub mod seed;
+mod seed;
 mod selectors;
 mod server;
 mod store;
@@ -54,12 +56,12 @@ pub use alertmanager::{Alertmanager, fingerprint};
 pub use audit::AuditEntry;
 pub use cluster::{AdmissionDenial, Pace, View};
 pub use faults::{Fault, FaultHandle, FaultMatch, FaultOutcome};
+pub use options::{Contents, Drive, Options, SandboxError};
 pub use prometheus::{QueryAnswer, QueryMatch, QueryProvider, Sample};
 
 use crate::clock::SharedClock;
 use audit::Audit;
 use cluster::Cluster;
-use error::ApiError;
 use faults::Faults;
 use patch::PatchKind;
 use prometheus::Prometheus;
@@ -70,90 +72,6 @@ use write::{Effect, Write};
 const TICK: SignedDuration = SignedDuration::from_millis(100);
 /// Under which name the scenario's own changes are recorded.
 const SCENARIO: &str = "kubectl-client-side-apply";
-
-/// Who lets the controllers work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drive {
-    /// They follow the clock: the demo.
-    Clock,
-    /// The scenario calls [`Sandbox::tick`]: tests.
-    Manual,
-}
-
-/// What the cluster contains at the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Contents {
-    /// The namespace `default` and three nodes.
-    Empty,
-    /// The workloads of the demo with their histories, see [`seed`].
-    Demo,
-}
-
-/// How to start a sandbox.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The source of time.
-    pub clock: SharedClock,
-    /// Who lets the controllers work.
-    pub drive: Drive,
-    /// What is in it.
-    pub contents: Contents,
-    /// How fast pods start, stop and fail.
-    pub pace: Pace,
-    /// The port on 127.0.0.1; 0 takes any.
-    pub port: u16,
-    /// Chooses uids and generated names; equal seeds give equal clusters.
-    pub seed: u64,
-}
-
-impl std::fmt::Debug for dyn crate::clock::Clock {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Clock")
-    }
-}
-
-impl Options {
-    /// An empty cluster that the scenario ticks by hand.
-    pub fn new(clock: SharedClock) -> Self {
-        Self {
-            clock,
-            drive: Drive::Manual,
-            contents: Contents::Empty,
-            pace: Pace::QUICK,
-            port: 0,
-            seed: 1,
-        }
-    }
-}
-
-/// Why a sandbox could not be started or used.
-#[derive(Debug, thiserror::Error)]
-pub enum SandboxError {
-    /// The port is not to be had.
-    #[error("cannot listen on `{address}`; choose another port, or 0 for any free one")]
-    Listen {
-        /// The address that was tried.
-        address: SocketAddr,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// A manifest is no YAML.
-    #[error("cannot read the manifest; correct it and apply it again")]
-    Manifest(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The cluster refused a change.
-    #[error("the sandbox cluster refused `{object}`: {message}")]
-    Refused {
-        /// Kind, namespace and name.
-        object: String,
-        /// The HTTP code of the refusal.
-        code: u16,
-        /// The message of the refusal.
-        message: String,
-    },
-    /// The kind is not served.
-    #[error("the sandbox cluster serves no `{0}`; use one of the kinds that its discovery lists")]
-    UnknownKind(String),
-}
 
 /// Everything that the server, the driver and the scenario share.
 #[derive(Debug)]
@@ -323,7 +241,7 @@ impl Sandbox {
             &write,
         );
         self.shared.announce();
-        done.map(drop).map_err(|error| refusal(kind.kind, namespace, name, &error))
+        done.map(drop).map_err(|error| SandboxError::refused(kind.kind, namespace, name, &error))
     }
 
     /// Gives a container of a workload another image, which begins a new revision.
@@ -348,7 +266,7 @@ impl Sandbox {
         let done =
             self.shared.cluster().delete(kind, (namespace, name), &options, Effect::Store, now);
         self.shared.announce();
-        done.map(drop).map_err(|error| refusal(kind.kind, namespace, name, &error))
+        done.map(drop).map_err(|error| SandboxError::refused(kind.kind, namespace, name, &error))
     }
 
     /// Serves an optional kind (`verticalpodautoscalers`, `scaledobjects`) from now on.
@@ -437,13 +355,5 @@ fn scenario_write(now: Timestamp) -> Write<'static> {
         validation: FieldValidation::Strict,
         subresource: "",
         now,
-    }
-}
-
-fn refusal(kind: &str, namespace: &str, name: &str, error: &ApiError) -> SandboxError {
-    SandboxError::Refused {
-        object: format!("{kind} {namespace}/{name}"),
-        code: error.code,
-        message: error.message.clone(),
     }
 }

@@ -11,7 +11,7 @@ use super::cluster::{Cluster, Pace};
 use super::object;
 use super::patch::PatchKind;
 use super::resources::{self, NODES, Scope};
-use super::{SandboxError, refusal, scenario_write};
+use super::{SandboxError, scenario_write};
 
 /// The nodes.
 const NODE_NAMES: [&str; 3] = ["node-1", "node-2", "node-3"];
@@ -82,7 +82,7 @@ impl Step {
                         &scenario_write(at),
                     )
                     .map(drop)
-                    .map_err(|error| refusal(kind.kind, namespace, name, &error))
+                    .map_err(|error| SandboxError::refused(kind.kind, namespace, name, &error))
             }
         }
     }
@@ -133,7 +133,7 @@ pub(super) fn apply(
         let patch = (PatchKind::Strategic, &manifest);
         cluster
             .patch(kind, (&namespace, &name), patch, true, &scenario_write(now))
-            .map_err(|error| refusal(kind.kind, &namespace, &name, &error))?;
+            .map_err(|error| SandboxError::refused(kind.kind, &namespace, &name, &error))?;
     }
     Ok(())
 }
@@ -150,7 +150,7 @@ fn create(
     let status = manifest.get("status").cloned();
     cluster
         .create(kind, namespace, manifest, &scenario_write(now))
-        .map_err(|error| refusal(kind.kind, namespace, &name, &error))?;
+        .map_err(|error| SandboxError::refused(kind.kind, namespace, &name, &error))?;
     if let Some(status) = status {
         cluster.store.modify(kind, namespace, &name, |object| object["status"] = status);
     }

@@ -94,7 +94,7 @@ fn put_status(cluster: &mut Cluster, set: &Value, hash: &str, nodes: usize, now:
     pods.retain(|pod| !object::terminating(pod));
     let seconds = number(set, "/spec/minReadySeconds").unwrap_or(0);
     if let Some(at) = next_available(&pods, seconds, now) {
-        cluster.alarm(at);
+        cluster.agenda.alarm(at, object::uid(set));
     }
     let count = |holds: &dyn Fn(&Value) -> bool| {
         i64::try_from(pods.iter().filter(|pod| holds(pod)).count()).unwrap_or(i64::MAX)

@@ -127,7 +127,7 @@ pub(super) fn sync(
         && !matches!(text(condition, "/reason"), COMPLETE | TIMED_OUT | "DeploymentPaused")
         && let Some(since) = object::time(text(condition, "/lastUpdateTime"))
     {
-        cluster.alarm(later(since, deadline + 1));
+        cluster.agenda.alarm(later(since, deadline + 1), object::uid(&stored));
     }
 }
 

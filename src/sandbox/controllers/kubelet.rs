@@ -45,15 +45,16 @@ impl Cluster {
     /// Brings everything that pods wait for within `limit`: after history has been made at a real
     /// kubelet's pace, the present goes on at the sandbox's.
     pub(in super::super) fn hurry_pods(&mut self, now: Timestamp, limit: SignedDuration) {
-        let mut alarms = Vec::new();
-        for runtime in self.pods.values_mut() {
+        for (uid, runtime) in &mut self.pods {
             for container in runtime.init.iter_mut().chain(&mut runtime.main) {
                 container.hurry(now, limit);
-                alarms.extend(container.due(now));
             }
-            runtime.next = runtime.main.iter().filter_map(|container| container.due(now)).min();
+            let containers = runtime.init.iter().chain(&runtime.main);
+            runtime.next = containers.filter_map(|container| container.due(now)).min();
+            if let Some(at) = runtime.next {
+                self.agenda.alarm(at, uid);
+            }
         }
-        self.alarms.extend(alarms);
     }
 }
 
@@ -82,7 +83,7 @@ pub(super) fn sync(cluster: &mut Cluster, pod: &Arc<Value>, now: Timestamp) {
         return;
     }
     if let Some(at) = runtime.next {
-        cluster.alarm(at);
+        cluster.agenda.alarm(at, &uid);
     }
     if let Some(stored) = cluster.store.get(&PODS, object::namespace(pod), object::name(pod)) {
         text(stored, "/metadata/resourceVersion").clone_into(&mut runtime.seen);

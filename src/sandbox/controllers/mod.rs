@@ -4,6 +4,7 @@
 //! every moment at which something falls due, so that an hour passed at once leaves the same traces
 //! as an hour lived through.
 
+pub(super) mod agenda;
 mod autoscaler;
 mod behavior;
 mod container;
@@ -23,6 +24,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use agenda::{NODES_CHANGED, REMOVALS};
+
 use super::cluster::Cluster;
 use super::error::ApiError;
 use super::object::{self, text};
@@ -39,57 +42,67 @@ const ROUNDS: usize = 64;
 /// Moments that one call plays through: days of a crash loop.
 const MOMENTS: usize = 20_000;
 
+/// How long a workload waits after the refusal of a pod.
+const RETRY_SECONDS: i64 = 5;
+
+type Sync = fn(&mut Cluster, &Arc<Value>, Timestamp);
+/// What reacts to changes of its own objects and of those that it controls.
+static CONTROLLERS: [(&ResourceType, Sync); 3] = [
+    (&DEPLOYMENTS, deployment::sync),
+    (&REPLICA_SETS, replicaset::sync),
+    (&STATEFUL_SETS, statefulset::sync),
+];
+/// What reacts to anything in its namespace.
+static OBSERVERS: [(&ResourceType, Sync); 2] =
+    [(&DISRUPTION_BUDGETS, disruption::sync), (&AUTOSCALERS, autoscaler::sync)];
+
 impl Cluster {
     /// Lets the controllers work up to `now`.
     pub(super) fn work(&mut self, now: Timestamp) {
         for _ in 0..MOMENTS {
             // A change is answered when it was made, not when somebody looks again.
-            let unanswered = (self.store.version() != self.settled_at).then_some(self.touched);
-            let due = self.alarms.first().copied().into_iter().chain(unanswered).min();
+            let unanswered = self.agenda.is_behind(&self.store).then_some(self.touched);
+            let due = self.agenda.next_alarm().into_iter().chain(unanswered).min();
             let Some(due) = due.filter(|due| *due <= now) else { break };
-            self.alarms.remove(&due);
             self.moment(due.max(self.worked_until));
         }
         self.worked_until = self.worked_until.max(now);
     }
 
-    /// Something is to be looked at again at `at`.
-    pub(super) fn alarm(&mut self, at: Timestamp) {
-        self.alarms.insert(at);
-    }
-
     fn moment(&mut self, now: Timestamp) {
         self.worked_until = now;
+        self.agenda.ring(now);
         for _ in 0..ROUNDS {
-            let before = self.store.version();
-            for deployment in self.all(&DEPLOYMENTS) {
-                deployment::sync(self, &deployment, now);
-            }
-            for set in self.all(&REPLICA_SETS) {
-                replicaset::sync(self, &set, now);
-            }
-            for set in self.all(&STATEFUL_SETS) {
-                statefulset::sync(self, &set, now);
+            let Some(round) = self.agenda.next_round(&self.store) else { break };
+            for (kind, sync) in CONTROLLERS {
+                for object in self.all(kind) {
+                    if round.concerns(object::uid(&object)) {
+                        sync(self, &object, now);
+                    }
+                }
             }
             for set in self.all(&DAEMON_SETS) {
-                daemonset::sync(self, &set, now);
+                if round.concerns(object::uid(&set)) || round.concerns(NODES_CHANGED) {
+                    daemonset::sync(self, &set, now);
+                }
             }
-            garbage::collect(self);
+            if round.concerns(REMOVALS) {
+                garbage::collect(self);
+            }
             node::schedule(self, now);
             for pod in self.all(&PODS) {
-                kubelet::sync(self, &pod, now);
+                if round.concerns(object::uid(&pod)) {
+                    kubelet::sync(self, &pod, now);
+                }
             }
-            for budget in self.all(&DISRUPTION_BUDGETS) {
-                disruption::sync(self, &budget, now);
-            }
-            for autoscaler in self.all(&AUTOSCALERS) {
-                autoscaler::sync(self, &autoscaler, now);
-            }
-            if self.store.version() == before {
-                break;
+            for (kind, sync) in OBSERVERS {
+                for object in self.all(kind) {
+                    if round.concerns_namespace(object::namespace(&object)) {
+                        sync(self, &object, now);
+                    }
+                }
             }
         }
-        self.settled_at = self.store.version();
     }
 
     fn all(&self, kind: &'static ResourceType) -> Vec<Arc<Value>> {
@@ -128,6 +141,12 @@ impl Cluster {
         labels: &[(&str, &str)],
         now: Timestamp,
     ) -> Result<String, ApiError> {
+        // A refused pod is tried again after a while, not at once: as the real controllers do.
+        if let Some((until, error)) = self.refused.get(object::uid(owner))
+            && now < *until
+        {
+            return Err(error.clone());
+        }
         let mut pod = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": template["spec"].clone(),
         });
@@ -172,8 +191,9 @@ impl Cluster {
             Err(error) => {
                 let message = format!("Error creating: {}", error.message);
                 self.note(owner, "Warning", "FailedCreate", &message, now);
-                // As the real controllers do: try again after a while.
-                self.alarm(later(now, 5));
+                let until = later(now, RETRY_SECONDS);
+                self.refused.insert(object::uid(owner).to_owned(), (until, error.clone()));
+                self.agenda.alarm(until, object::uid(owner));
                 Err(error)
             }
         }

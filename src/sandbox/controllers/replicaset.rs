@@ -48,7 +48,7 @@ pub(super) fn sync(cluster: &mut Cluster, set: &Arc<Value>, now: Timestamp) {
     let ready = pods.iter().filter(|pod| object::pod_ready(pod)).count();
     let available = pods.iter().filter(|pod| object::pod_available(pod, seconds, now)).count();
     if let Some(at) = next_available(&pods, seconds, now) {
-        cluster.alarm(at);
+        cluster.agenda.alarm(at, object::uid(set));
     }
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let generation = set["metadata"]["generation"].clone();

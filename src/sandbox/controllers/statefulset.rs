@@ -136,7 +136,7 @@ fn put_status(cluster: &mut Cluster, set: &Value, current: &Value, update: &Valu
     let pods: Vec<Arc<Value>> = pods_of(cluster, set).into_values().collect();
     let seconds = number(set, "/spec/minReadySeconds").unwrap_or(0);
     if let Some(at) = next_available(&pods, seconds, now) {
-        cluster.alarm(at);
+        cluster.agenda.alarm(at, object::uid(set));
     }
     let count = |holds: &dyn Fn(&Value) -> bool| {
         i64::try_from(pods.iter().filter(|pod| holds(pod)).count()).unwrap_or(i64::MAX)
