@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::alert::Alert;
 use crate::domain::event::{Event, Outcome, Stream};
 use crate::domain::facts::{Target, TargetQuery};
 use crate::domain::gate::ledger::Ledger;
@@ -70,6 +71,7 @@ pub struct Board {
     ended: VecDeque<Summary>,
     episodes: HashMap<Episode, IncidentId>,
     order: VecDeque<Episode>,
+    orphans: BTreeMap<Episode, Alert>,
     ledger: Ledger,
     correlated: u64,
     seen: u64,
@@ -118,13 +120,20 @@ impl Board {
                 reason: None,
             };
             self.remember(alert.episode(), id);
+            self.orphans.remove(&alert.episode());
             let firing = BTreeSet::from([alert.episode()]);
             let open = Open { summary, wanted, targets: Vec::new(), firing };
             self.open.insert(id.clone(), open);
             return;
         }
         if let Event::AlertAttached { alert } = event {
-            self.remember(alert.episode(), id);
+            if self.open.contains_key(id) {
+                self.remember(alert.episode(), id);
+                self.orphans.remove(&alert.episode());
+            } else {
+                // It was on its way while the incident ended: nobody has it in hand.
+                self.orphans.insert(alert.episode(), alert.clone());
+            }
         }
         let Some(open) = self.open.get_mut(id) else { return };
         open.summary.touched = at;
@@ -183,6 +192,11 @@ impl Board {
                 self.episodes.remove(&oldest);
             }
         }
+    }
+
+    /// Alerts that joined an incident which had ended by then; they are to be correlated again.
+    pub fn orphans(&self) -> Vec<Alert> {
+        self.orphans.values().cloned().collect()
     }
 
     /// The incident that this episode opened or joined.

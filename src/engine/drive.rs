@@ -25,7 +25,7 @@ use crate::domain::lifecycle::{self, Next};
 use crate::domain::policy::compiled::CompiledPolicy;
 use crate::domain::resolution::{self, Judgement};
 use crate::journal::codec;
-use crate::journal::{AppendError, Batch, Draft, Expect};
+use crate::journal::{AppendError, Batch, Draft, Expect, StreamId};
 
 use super::collect::{self, CollectError};
 use super::perform::{self, Carried};
@@ -145,16 +145,24 @@ impl<'a> Hand<'a> {
 
     /// Makes what is in hand durable.
     pub(super) async fn flush(&mut self) -> Result<Flushed, EngineError> {
-        self.flush_with(Vec::new()).await
+        self.flush_with(Vec::new(), None).await
     }
 
-    /// Makes what is in hand durable, together with entries of other streams.
-    async fn flush_with(&mut self, others: Vec<Draft>) -> Result<Flushed, EngineError> {
+    /// Makes what is in hand durable, together with entries of another stream, if that stream is
+    /// as expected.
+    async fn flush_with(
+        &mut self,
+        others: Vec<Draft>,
+        expected: Option<(StreamId, Expect)>,
+    ) -> Result<Flushed, EngineError> {
         let mut drafts = std::mem::take(&mut self.pending);
         drafts.extend(others);
         let Some(batch) = Batch::from_drafts(drafts) else { return Ok(Flushed::Stored) };
         let stream = codec::stream_id(&Stream::Incident(self.incident.id.clone()));
-        let batch = batch.expecting(stream, Expect::StreamVersion(self.stored));
+        let mut batch = batch.expecting(stream, Expect::StreamVersion(self.stored));
+        if let Some((stream, expect)) = expected {
+            batch = batch.expecting(stream, expect);
+        }
         match self.shared.journal.append_when_room(batch).await {
             Ok(receipt) => {
                 self.stored = self.incident.version;
@@ -254,13 +262,19 @@ impl<'a> Hand<'a> {
 
     /// Hands the alerts over to the incident that has the target in hand.
     async fn join(&mut self, other: &IncidentId) -> Result<Turn, EngineError> {
+        // It must still be open when the alerts arrive, or nobody would have them in hand.
+        let holder = self.shared.load(other).await?;
+        if holder.closed() {
+            return Ok(Turn::Reload);
+        }
         let stream = Stream::Incident(other.clone());
         let now = self.shared.clock.now();
         let firing = self.incident.alerts.iter().filter(|it| it.resolved.is_none());
         let attached = firing.map(|it| Event::AlertAttached { alert: it.alert.clone() });
         let drafts = attached.map(|event| codec::encode(&stream, now, &event)).collect();
         self.note_all(lifecycle::joined(other));
-        Ok(match self.flush_with(drafts).await? {
+        let unmoved = (codec::stream_id(&stream), Expect::StreamVersion(holder.version));
+        Ok(match self.flush_with(drafts, Some(unmoved)).await? {
             Flushed::Stored => Turn::Over,
             Flushed::Overtaken => Turn::Reload,
         })

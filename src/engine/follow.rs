@@ -97,6 +97,11 @@ pub async fn run(shared: &Shared, stop: CancellationToken) -> Result<(), EngineE
             shared.seen(noted.max(next - 1));
             shared.metrics.queue_depth("journal", shared.journal.queue_depth());
             correlate(shared, &recorded, &stop).await?;
+            let orphans = shared.board().orphans();
+            if !orphans.is_empty() {
+                let through = shared.board().correlated();
+                append(shared, &[(through, &orphans)], &stop).await?;
+            }
             continue;
         }
         tokio::select! {
