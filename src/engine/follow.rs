@@ -81,6 +81,13 @@ pub async fn load(shared: &Shared) -> Result<(), EngineError> {
 /// # Errors
 /// When the journal cannot be read.
 pub async fn run(shared: &Shared, stop: CancellationToken) -> Result<(), EngineError> {
+    let ended = follow(shared, stop).await;
+    // Nothing will be followed any more: nobody may wait for it.
+    shared.activity.send_modify(|activity| activity.followed = u64::MAX);
+    ended
+}
+
+async fn follow(shared: &Shared, stop: CancellationToken) -> Result<(), EngineError> {
     let mut head = shared.journal.subscribe();
     // Deliveries that were not correlated before the last stop come first.
     let mut next = shared.board().correlated() + 1;
@@ -104,6 +111,7 @@ pub async fn run(shared: &Shared, stop: CancellationToken) -> Result<(), EngineE
             }
             continue;
         }
+        shared.activity.send_modify(|activity| activity.followed = next - 1);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             changed = head.changed() => if changed.is_err() { return Ok(()) },

@@ -4,6 +4,7 @@
 //! scheduler (wakes incidents), and one worker for each incident that has something to do. All of
 //! them can be killed at any instant; what they knew is in the journal.
 
+mod activity;
 pub mod board;
 mod collect;
 mod correlate;
@@ -97,6 +98,7 @@ pub(crate) struct Shared {
     policies: watch::Receiver<Arc<PolicySet>>,
     board: Mutex<Board>,
     seen: watch::Sender<u64>,
+    activity: watch::Sender<activity::Activity>,
     wakes: Wakes,
     claims: Claims,
     /// Held from the gates' answer until the step that it lets pass is counted: two incidents must
@@ -134,6 +136,7 @@ impl Engine {
             policies,
             board: Mutex::new(Board::default()),
             seen: watch::Sender::new(0),
+            activity: watch::Sender::default(),
             wakes: Wakes::default(),
             claims: Claims::default(),
             gatehouse: Arc::default(),
@@ -197,7 +200,7 @@ impl Shared {
 
     /// Asks for the incident to be looked at.
     pub(crate) fn wake(&self, id: &IncidentId) {
-        self.wakes.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
+        self.wakes.asked().ids.insert(id.clone());
         self.wakes.notify.notify_one();
     }
 
@@ -269,17 +272,41 @@ impl Shared {
 /// there are incidents.
 #[derive(Debug, Default)]
 struct Wakes {
-    ids: Mutex<BTreeSet<IncidentId>>,
+    asked: Mutex<Asked>,
     notify: Notify,
 }
 
+#[derive(Debug, Default)]
+struct Asked {
+    ids: BTreeSet<IncidentId>,
+    /// Some were taken out, and are not yet on the scheduler's list.
+    on_the_way: bool,
+}
+
 impl Wakes {
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that were taken out are on the scheduler's list.
+    fn arrived(&self) {
+        self.asked().on_the_way = false;
+    }
+
+    fn taken_up(&self) -> bool {
+        let asked = self.asked();
+        asked.ids.is_empty() && !asked.on_the_way
+    }
+
     async fn next(&self) -> BTreeSet<IncidentId> {
         loop {
             let woken = self.notify.notified();
-            let ids = std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner));
-            if !ids.is_empty() {
-                return ids;
+            {
+                let mut asked = self.asked();
+                if !asked.ids.is_empty() {
+                    asked.on_the_way = true;
+                    return std::mem::take(&mut asked.ids);
+                }
             }
             woken.await;
         }

@@ -112,7 +112,7 @@ pub async fn look_back(hand: &mut Hand<'_>, step: usize) -> Carried {
     match hand.shared.ports.writer.observe(&approved).await {
         Observation::Applied => {
             let evidence = "a look at the object found it done".to_owned();
-            let left = None;
+            let left = left_behind(&approved.step().change);
             let events = lifecycle::step_finished(incident, step, evidence, String::new(), left);
             Carried::Events(events)
         }
@@ -132,6 +132,17 @@ pub async fn look_back(hand: &mut Hand<'_>, step: usize) -> Carried {
             tracing::warn!(incident = %incident.id, why, "a step cannot be looked at yet");
             Carried::Later(Vec::new(), AGAIN)
         }
+    }
+}
+
+/// What a change that was surely made left behind: one patch moves the generation on by one. If the
+/// object is further than that, somebody else changed it since, and a later step must see so.
+fn left_behind(change: &Change) -> Option<(String, i64)> {
+    match change {
+        Change::Patch(change) if change.object.generation > 0 => {
+            Some((change.object.uid.clone(), change.object.generation + 1))
+        }
+        Change::Patch(_) | Change::DeletePods(_) | Change::Notify { .. } => None,
     }
 }
 

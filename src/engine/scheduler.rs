@@ -43,6 +43,11 @@ pub async fn run(shared: Arc<Shared>, stop: CancellationToken) -> Result<(), Eng
         let room = workers.len() < AT_ONCE;
         let next = due.values().min().copied().filter(|_| room);
         let sleep = next.map(|at| shared.clock.sleep_until(at));
+        shared.wakes.arrived();
+        shared.activity.send_modify(|activity| {
+            activity.working = !workers.is_empty();
+            activity.due = next;
+        });
         tokio::select! {
             () = stop.cancelled() => break,
             ids = shared.wakes.next() => for id in ids {

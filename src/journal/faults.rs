@@ -1,6 +1,7 @@
 //! Faults by script, put between the writer and any store: for tests and drills.
 //!
-//! Each commit takes the next fault; when there are none left, everything works.
+//! Each commit takes the next fault, or the one that waits for an event of its kind; when there are
+//! none left, everything works.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,9 +44,20 @@ pub struct Faults {
 #[derive(Debug, Default)]
 struct Script {
     commits: VecDeque<Fault>,
+    kinds: Vec<(&'static str, Fault)>,
     /// Attempts to read or probe that fail before one works.
     blind: usize,
     held: usize,
+}
+
+impl Script {
+    fn strike(&mut self, entries: &[Entry]) -> Fault {
+        let here = |kind: &str| entries.iter().any(|entry| entry.kind.as_str() == kind);
+        match self.kinds.iter().position(|(kind, _)| here(kind)) {
+            Some(place) => self.kinds.remove(place).1,
+            None => self.commits.pop_front().unwrap_or(Fault::None),
+        }
+    }
 }
 
 impl Default for Faults {
@@ -58,6 +70,17 @@ impl Faults {
     /// The next commits go like this, one after another.
     pub fn next(&self, faults: impl IntoIterator<Item = Fault>) {
         self.script().commits.extend(faults);
+    }
+
+    /// The next commit that holds an entry of this kind goes like this.
+    pub fn at(&self, kind: &'static str, fault: Fault) {
+        self.script().kinds.push((kind, fault));
+    }
+
+    /// How many faults have not struck yet.
+    pub fn left(&self) -> usize {
+        let script = self.script();
+        script.commits.len() + script.kinds.len()
     }
 
     /// Lets one held commit go on.
@@ -113,7 +136,7 @@ impl Store for Faulty {
     #[allow(clippy::panic, reason = "a crash by script: the writer's task dies as it would")]
     fn insert(&mut self, entries: Vec<Entry>) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(async move {
-            let fault = self.faults.script().commits.pop_front().unwrap_or(Fault::None);
+            let fault = self.faults.script().strike(&entries);
             match fault {
                 Fault::None => self.store.insert(entries).await,
                 Fault::Refused(reason) => Err(reason),

@@ -300,6 +300,7 @@ impl Transport {
 pub struct WriteConnection {
     transport: Transport,
     clock: SharedClock,
+    limit: Duration,
 }
 
 impl fmt::Debug for WriteConnection {
@@ -311,7 +312,14 @@ impl fmt::Debug for WriteConnection {
 impl WriteConnection {
     /// Makes a client with the writing identity; sends nothing yet.
     pub async fn connect(identity: &Identity, clock: SharedClock) -> Result<Self, ConnectError> {
-        Ok(Self { transport: Transport::connect(identity).await?, clock })
+        Ok(Self { transport: Transport::connect(identity).await?, clock, limit: WRITE_LIMIT })
+    }
+
+    /// Waits at most so long for the answer to a change, instead of [`WRITE_LIMIT`].
+    #[must_use]
+    pub fn with_limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Tells `observer` of every request.
@@ -340,7 +348,7 @@ impl WriteConnection {
         body: &Value,
     ) -> Result<Value, CallError> {
         let content = Some((content_type, body.to_string().into_bytes()));
-        self.transport.json(method, path, content, WRITE_LIMIT).await
+        self.transport.json(method, path, content, self.limit).await
     }
 
     /// Asks what this identity may do (a POST that stores nothing).

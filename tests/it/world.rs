@@ -16,11 +16,12 @@ use orderly::domain::policy::choice::PolicySet;
 use orderly::domain::policy::compiled::{CompiledPolicy, Names};
 use orderly::domain::policy::spec::PolicyDocument;
 use orderly::engine::{Engine, Ports};
-use orderly::http::intake::Intake;
+use orderly::http::intake::{Intake, IntakeRefused};
 use orderly::journal::codec;
+use orderly::journal::faults::Faults;
 use orderly::journal::memory::MemoryStore;
 use orderly::journal::{Identity as JournalIdentity, Journal, JournalId, JournalTask};
-use orderly::kubernetes::connection::{Identity, ReadConnection, WriteConnection};
+use orderly::kubernetes::connection::{Identity, ReadConnection, WRITE_LIMIT, WriteConnection};
 use orderly::kubernetes::reader::Reader;
 use orderly::kubernetes::writer::Writer;
 use orderly::metrics::Metrics;
@@ -32,12 +33,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How far time moves at once.
-const TICK: SignedDuration = SignedDuration::from_millis(500);
-/// Ticks within which anything that a test waits for must have happened: an hour of its time.
-const PATIENCE: usize = 7200;
-/// How long the rooms get to answer between two ticks, when nothing is heard of them.
-const SETTLE: Duration = Duration::from_millis(10);
+/// How far time moves at once at most, so that a condition is seen soon after it came about.
+const LONGEST: SignedDuration = SignedDuration::from_secs(2);
+/// And at least, so that neighbouring deadlines do not cost a tick each.
+const SHORTEST: SignedDuration = SignedDuration::from_millis(100);
+/// Time within which anything that a test waits for must have happened.
+const PATIENCE: SignedDuration = SignedDuration::from_hours(2);
+/// How long the rooms get to come to rest: only a request that a fault holds takes so long.
+const SETTLE: Duration = Duration::from_secs(10);
 
 /// The world of one test.
 pub struct World {
@@ -46,11 +49,39 @@ pub struct World {
     pub store: MemoryStore,
     pub engine: Engine,
     pub policies: watch::Sender<Arc<PolicySet>>,
-    rails: GuardRails,
-    watch_alertmanager: bool,
+    /// What goes wrong with the journal, by script.
+    pub journal_faults: Faults,
+    setting: Setting,
     journal_task: JournalTask,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+}
+
+/// How a world is set up.
+#[derive(Clone)]
+pub struct Setting {
+    /// The limits on how much may be changed.
+    pub rails: GuardRails,
+    /// The gates ask the sandbox's Alertmanager.
+    pub watch_alertmanager: bool,
+    /// What is in the cluster.
+    pub contents: Contents,
+    /// How long a change is waited for.
+    pub write_limit: Duration,
+    /// How long the rooms get to come to rest.
+    pub settle: Duration,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            rails: GuardRails::default(),
+            watch_alertmanager: false,
+            contents: Contents::Demo,
+            write_limit: WRITE_LIMIT,
+            settle: SETTLE,
+        }
+    }
 }
 
 /// The policies of these documents.
@@ -71,23 +102,30 @@ impl World {
 
     /// The same with these limits; `watch_alertmanager` has the gates ask the sandbox's.
     pub async fn with(documents: &[String], rails: GuardRails, watch_alertmanager: bool) -> Self {
+        let setting = Setting { rails, watch_alertmanager, ..Setting::default() };
+        Self::of(policy_set(documents), setting).await
+    }
+
+    /// These policies in this setting.
+    pub async fn of(policies: Arc<PolicySet>, setting: Setting) -> Self {
         let now: Timestamp = "2026-11-22T03:00:00Z".parse().expect("a time");
         let clock = Arc::new(ManualClock::new(now));
-        let options = Options { contents: Contents::Demo, ..Options::new(clock.clone()) };
+        let options = Options { contents: setting.contents, ..Options::new(clock.clone()) };
         let sandbox = Sandbox::start(options).await.expect("a sandbox");
         let id = JournalId::from_bytes([7; 16]);
         let store = MemoryStore::new(JournalIdentity { id, created_at: now });
-        let policies = watch::Sender::new(policy_set(documents));
+        let policies = watch::Sender::new(policies);
+        let journal_faults = Faults::default();
         let (engine, journal_task, stop, tasks) =
-            boot(&clock, &sandbox, &store, &policies, &rails, watch_alertmanager).await;
+            boot(&clock, &sandbox, &store, &policies, &setting, &journal_faults).await;
         Self {
             clock,
             sandbox,
             store,
             engine,
             policies,
-            rails,
-            watch_alertmanager,
+            journal_faults,
+            setting,
             journal_task,
             stop,
             tasks,
@@ -107,8 +145,8 @@ impl World {
             &self.sandbox,
             &self.store,
             &self.policies,
-            &self.rails,
-            self.watch_alertmanager,
+            &self.setting,
+            &self.journal_faults,
         )
         .await;
         Self { engine, journal_task, stop, tasks, ..self }
@@ -147,6 +185,11 @@ impl World {
 
     /// Delivers some alerts as one webhook would.
     pub async fn deliver(&self, alerts: Vec<Alert>) {
+        self.try_deliver(alerts).await.expect("accepted");
+    }
+
+    /// The same, when it may be refused.
+    pub async fn try_deliver(&self, alerts: Vec<Alert>) -> Result<(), IntakeRefused> {
         let delivery = Delivery {
             receiver: "orderly".to_owned(),
             group: "test".to_owned(),
@@ -154,39 +197,57 @@ impl World {
             reason: None,
             external_url: String::new(),
         };
-        self.engine.accept(delivery, alerts).await.expect("accepted");
+        self.engine.accept(delivery, alerts).await.map(drop)
     }
 
-    /// One tick of the world.
+    /// Waits until nothing happens any more while the clock stands still.
+    pub async fn settle(&self) {
+        let rest = tokio::time::timeout(self.setting.settle, self.engine.at_rest()).await;
+        if let Ok(rest) = rest {
+            rest.expect("readable");
+        }
+    }
+
+    /// One tick of the world: to the next deadline, or a while.
     pub async fn tick(&self) {
-        let mut head = self.engine.journal().subscribe();
-        head.borrow_and_update();
-        self.clock.advance(TICK);
+        self.tick_within(LONGEST).await;
+    }
+
+    async fn tick_within(&self, longest: SignedDuration) {
+        self.settle().await;
+        let now = self.clock.now();
+        let next = self.clock.next_deadline().map_or(longest, |next| next.duration_since(now));
+        self.clock.advance(next.max(SHORTEST).min(longest));
         self.sandbox.tick();
-        // Goes on at once when something was appended; a quiet world moves on by itself.
-        let _quiet = tokio::time::timeout(SETTLE, head.changed()).await;
+        self.settle().await;
     }
 
     /// Lets time pass until `done`.
     pub async fn until(&self, what: &str, mut done: impl AsyncFnMut(&Self) -> bool) {
-        for _ in 0..PATIENCE {
+        let end = self.clock.now().saturating_add(PATIENCE).expect("in range");
+        while self.clock.now() < end {
             if done(self).await {
                 return;
             }
             self.tick().await;
         }
+        panic!("waited in vain for {what}; the journal says:\n{}", self.told().await);
+    }
+
+    /// Everything in the journal, a line an event.
+    pub async fn told(&self) -> String {
         let mut text = String::new();
         for (at, event) in self.all_events().await {
             text.push_str(&format!("{at} {}\n", orderly::domain::explain::line(&event)));
         }
-        panic!("waited in vain for {what}; the journal says:\n{text}");
+        text
     }
 
     /// Lets so much time pass.
     pub async fn pass(&self, time: SignedDuration) {
         let end = self.clock.now().saturating_add(time).expect("in range");
         while self.clock.now() < end {
-            self.tick().await;
+            self.tick_within(LONGEST.min(end.duration_since(self.clock.now()))).await;
         }
     }
 
@@ -254,16 +315,18 @@ async fn boot(
     sandbox: &Sandbox,
     store: &MemoryStore,
     policies: &watch::Sender<Arc<PolicySet>>,
-    rails: &GuardRails,
-    watch_alertmanager: bool,
+    setting: &Setting,
+    faults: &Faults,
 ) -> Booted {
-    let (journal, journal_task): (Journal, _) = store.open().start(clock.clone());
+    let opened = store.open().with_store(|store| faults.before(store));
+    let (journal, journal_task): (Journal, _) = opened.start(clock.clone());
     let identity = Identity { server: Some(sandbox.url()), ..Identity::default() };
     let read = ReadConnection::connect(&identity, clock.clone()).await.expect("a client");
     let write = WriteConnection::connect(&identity, clock.clone()).await.expect("a client");
+    let write = write.with_limit(setting.write_limit);
     let service = |url: String| Service { url, credentials: Credentials::None, ca_file: None };
     let prometheus = Prometheus::new(&service(sandbox.prometheus_url())).expect("a client");
-    let alertmanager = watch_alertmanager.then(|| {
+    let alertmanager = setting.watch_alertmanager.then(|| {
         let replicas = [service(sandbox.alertmanager_url())];
         orderly::alertmanager::Alertmanager::new(&replicas, clock.clone()).expect("a client")
     });
@@ -282,7 +345,7 @@ async fn boot(
         journal,
         clock.clone(),
         ports,
-        rails.clone(),
+        setting.rails.clone(),
         policies.subscribe(),
         metrics,
         stop.clone(),

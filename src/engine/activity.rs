@@ -1,0 +1,45 @@
+//! Whether the engine has anything left to do before the clock moves or something comes in.
+//!
+//! For whoever moves the clock: tests and drills. Nothing in the engine itself asks.
+
+use jiff::Timestamp;
+
+use super::{Engine, EngineError};
+
+/// What the follower and the scheduler are at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Activity {
+    /// Everything up to this entry is followed and correlated.
+    pub(super) followed: u64,
+    /// Incidents are being worked on.
+    pub(super) working: bool,
+    /// When the next one is due.
+    pub(super) due: Option<Timestamp>,
+}
+
+impl Engine {
+    /// Completes when everything in the journal is followed, no incident is being worked on and
+    /// none is due: nothing happens any more until the clock moves or something comes in.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn at_rest(&self) -> Result<(), EngineError> {
+        let shared = &self.shared;
+        let mut activity = shared.activity.subscribe();
+        loop {
+            let head = shared.journal.head().await?.seq;
+            // In this order: whoever was woken by what is followed is either still to be taken up,
+            // or was taken up before the second look.
+            let followed = activity.borrow_and_update().followed;
+            let taken_up = shared.wakes.taken_up();
+            let Activity { working, due, .. } = *shared.activity.borrow();
+            let due = due.is_some_and(|due| due <= shared.clock.now());
+            let still = taken_up && !working && !due;
+            if still && followed >= head && shared.journal.head().await?.seq == head {
+                return Ok(());
+            }
+            // The sender lives as long as `self`.
+            let _changed = activity.changed().await;
+        }
+    }
+}
