@@ -359,7 +359,11 @@ mod tests {
         ] {
             files.write("a", &bad);
             assert_eq!(store.reload(NOON), Reload::Changed);
-            assert_eq!(modes(&store), [("a".to_owned(), Mode::Auto), ("b".to_owned(), Mode::Auto)], "{bad}");
+            assert_eq!(
+                modes(&store),
+                [("a".to_owned(), Mode::Auto), ("b".to_owned(), Mode::Auto)],
+                "{bad}"
+            );
             assert_eq!(stale(&store), ["a"], "{bad}");
             let why = store.status().policies[0].kept_because.clone().expect("a reason");
             assert!(why.contains("a.yaml"), "{why}");
