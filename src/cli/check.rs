@@ -1,6 +1,6 @@
 //! `orderly check`: what is wrong or unwise with policies, with the offending text underlined.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -48,16 +48,25 @@ pub enum Format {
 /// # Errors
 /// When standard output cannot be written.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    let renderer = if out.is_terminal() { Renderer::styled() } else { Renderer::plain() };
+    let passed = write(args, &renderer, &mut out)?;
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes what is found; false when it should fail a build.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn write(args: &CheckArgs, renderer: &Renderer, out: &mut impl Write) -> anyhow::Result<bool> {
     let (names, configuration) = args.config.as_deref().map_or_else(Default::default, configured);
     let found = source::read(&args.paths);
     let mut report = lint::check(&found.files, &names);
     report.diagnostics.splice(0..0, configuration.into_iter().chain(found.problems));
-    let mut out = std::io::stdout().lock();
     match args.format {
         Format::Text => {
-            let renderer = if out.is_terminal() { Renderer::styled() } else { Renderer::plain() };
             for diagnostic in &report.diagnostics {
-                writeln!(out, "{}\n", diagnostic.render(&renderer))?;
+                writeln!(out, "{}\n", diagnostic.render(renderer))?;
             }
             let policies = report.policies.len();
             let ending = if policies == 1 { "y" } else { "ies" };
@@ -72,11 +81,10 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             writeln!(out, "{answer:#}")?;
         }
     }
-    let fails = report.diagnostics.iter().any(|found| match found.severity {
+    Ok(!report.diagnostics.iter().any(|found| match found.severity {
         Severity::Error => true,
         Severity::Warning => args.strict,
-    });
-    Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }))
 }
 
 /// The names that a configuration gives, and what is wrong with it. While it is wrong, names are
@@ -94,12 +102,14 @@ fn configured(path: &Path) -> (Names, Vec<Diagnostic>) {
     }
 }
 
-/// The receivers and groups of a configuration, for policies to be held against.
+/// The receivers and groups of a configuration, for policies to be held against. A configuration
+/// that lists none, as in the first five minutes, asks nothing of policies.
 pub fn names_of(config: &Config) -> Names {
     let groups = config.people.iter().flat_map(|person| person.groups.iter().cloned());
     Names {
-        receivers: Some(config.receivers.keys().cloned().collect()),
-        groups: Some(groups.collect()),
+        receivers: (!config.receivers.is_empty())
+            .then(|| config.receivers.keys().cloned().collect()),
+        groups: (!config.people.is_empty()).then(|| groups.collect()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::domain::diagnosis::vocabulary;
+use crate::domain::diagnosis::documentation::documentation;
 use crate::policies::schema::policy_schema_text;
 
 /// Print the JSON Schema of a policy, for editors
@@ -21,7 +21,7 @@ pub struct SchemaArgs {
 /// # Errors
 /// When standard output cannot be written.
 pub fn run(args: &SchemaArgs) -> anyhow::Result<ExitCode> {
-    let text = if args.facts { vocabulary::documentation() } else { policy_schema_text() };
+    let text = if args.facts { documentation() } else { policy_schema_text() };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! `orderly test`: runs the tests beside policies, in the manner of `promtool test rules`.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -48,6 +48,17 @@ struct Tested {
 /// # Errors
 /// When standard output cannot be written.
 pub fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    let renderer = if out.is_terminal() { Renderer::styled() } else { Renderer::plain() };
+    let passed = write(args, &renderer, &mut out)?;
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs them and writes what came of it; false when one failed, or there was none.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn write(args: &TestArgs, renderer: &Renderer, out: &mut impl Write) -> anyhow::Result<bool> {
     let found = source::read(&args.paths);
     let tests = found.tests.iter().chain(found.files.iter().filter(|file| is_named(args, file)));
     let mut results = Vec::new();
@@ -61,16 +72,15 @@ pub fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
             Err(found) => problems.extend(found),
         }
     }
-    let mut out = std::io::stdout().lock();
     match args.format {
-        Format::Text => text(args, &results, &problems, &mut out)?,
+        Format::Text => text(args, &results, &problems, renderer, out)?,
         Format::Json => {
             let answer = serde_json::json!({"tests": results, "problems": problems});
             writeln!(out, "{answer:#}")?;
         }
     }
     let passed = problems.is_empty() && results.iter().all(|tested| tested.passed);
-    Ok(if passed && !results.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(passed && !results.is_empty())
 }
 
 /// A file that is named on the command line is a file of tests, whatever it is called.
@@ -82,11 +92,11 @@ fn text(
     args: &TestArgs,
     results: &[Tested],
     problems: &[Diagnostic],
-    out: &mut (impl Write + IsTerminal),
+    renderer: &Renderer,
+    out: &mut impl Write,
 ) -> std::io::Result<()> {
-    let renderer = if out.is_terminal() { Renderer::styled() } else { Renderer::plain() };
     for problem in problems {
-        writeln!(out, "{}\n", problem.render(&renderer))?;
+        writeln!(out, "{}\n", problem.render(renderer))?;
     }
     let mut files: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for tested in results {
@@ -98,7 +108,7 @@ fn text(
             writeln!(out, "{word} {}: {}", tested.file, tested.name)?;
         }
         for diagnostic in &tested.diagnostics {
-            writeln!(out, "{}\n", diagnostic.render(&renderer))?;
+            writeln!(out, "{}\n", diagnostic.render(renderer))?;
         }
     }
     for (file, (all, passed)) in files {

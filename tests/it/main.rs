@@ -9,6 +9,7 @@ mod journal;
 mod kubernetes;
 mod monitoring;
 mod notify;
+mod policies;
 mod remediation;
 mod sandbox;
 mod site;

@@ -3,9 +3,11 @@
 //! An expression that cannot be decided is not false. The search stops there, because a later cause
 //! is a bolder guess than the one that may hold (invariant 7).
 
+pub mod documentation;
 pub mod expression;
 #[cfg(test)]
 pub(crate) mod sample;
+mod tree;
 pub mod typing;
 pub mod view;
 pub mod vocabulary;

@@ -4,22 +4,15 @@
 //! and what is only unwise, is the lint's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr;
 
-use croner::Cron;
-use jiff::tz::TimeZone;
-
-use super::actions;
 use super::compiled::{
     Names, read_expression, read_matchers, read_namespace, read_template, template_problem,
 };
 use super::name::KubernetesName;
 use super::problem::{FieldPath, Problem};
-use super::spec::{
-    API_VERSION, ActionSpec, FreezeSpec, KIND, Mode, PolicyDocument, PolicySpec, QuerySpec,
-    TargetSpec,
-};
+use super::spec::{API_VERSION, ActionSpec, KIND, PolicyDocument, PolicySpec, TargetSpec};
 use super::template::Template;
+use super::{actions, safeguards};
 use crate::domain::diagnosis::typing;
 use crate::domain::nearest::nearest;
 use crate::domain::period::Period;
@@ -39,8 +32,6 @@ const MAX_MATCHERS: usize = 32;
 const MAX_NAMESPACES: usize = 100;
 /// Longest wait that makes sense anywhere in a policy; longer is a slip of the unit.
 const LONGEST: Period = Period::from_mins(60 * 24 * 7);
-/// People that one plan can ask for.
-const MAX_QUORUM: u32 = 10;
 
 /// Everything that is wrong with `document`.
 pub(super) fn problems(document: &PolicyDocument, names: &Names) -> Vec<Problem> {
@@ -64,7 +55,7 @@ pub(super) fn not_one_way(path: &FieldPath) -> Problem {
 }
 
 pub(super) struct Checks<'n> {
-    names: &'n Names,
+    pub(super) names: &'n Names,
     problems: Vec<Problem>,
 }
 
@@ -73,7 +64,12 @@ impl Checks<'_> {
         self.problems.push(problem);
     }
 
-    fn error(&mut self, code: &'static str, path: &FieldPath, message: impl Into<String>) {
+    pub(super) fn error(
+        &mut self,
+        code: &'static str,
+        path: &FieldPath,
+        message: impl Into<String>,
+    ) {
         self.push(Problem::error(code, path.clone(), message));
     }
 
@@ -121,9 +117,7 @@ impl Checks<'_> {
         self.target(&spec.target, &path.key("target"));
         self.queries(&spec.queries, &path.key("queries"));
         self.causes(spec, &path.key("causes"));
-        self.gates(spec, &path.key("gates"));
-        self.approval(spec, &path.key("approval"));
-        self.verify(spec, &path.key("verify"));
+        safeguards::check(self, spec, &path);
         for (index, action) in spec.on_failure.iter().enumerate() {
             self.action(action, spec, &path.key("onFailure").index(index));
         }
@@ -247,7 +241,7 @@ impl Checks<'_> {
         }
     }
 
-    fn promql(&mut self, source: &str, path: &FieldPath) {
+    pub(super) fn promql(&mut self, source: &str, path: &FieldPath) {
         if source.trim().is_empty() {
             self.error("empty", path, "the query is empty");
         }
@@ -317,103 +311,6 @@ impl Checks<'_> {
             self.push(Problem::error("receiver", path.clone(), message).maybe_help(help));
         }
     }
-
-    fn gates(&mut self, spec: &PolicySpec, path: &FieldPath) {
-        let gates = &spec.gates;
-        self.period(gates.cooldown, Period::ZERO, &path.key("cooldown"));
-        let limit = path.key("limit");
-        if gates.limit.actions == 0 {
-            let message = "a limit of no actions is mode `dry-run`";
-            self.push(
-                Problem::error("range", limit.key("actions"), message)
-                    .help("write `mode: dry-run`"),
-            );
-        }
-        self.period(gates.limit.per, Period::from_secs(1), &limit.key("per"));
-        if gates.min_ready_percent > 100 {
-            let message = format!("`{}` percent is more than all", gates.min_ready_percent);
-            self.error("range", &path.key("minReadyPercent"), message);
-        }
-        for (index, freeze) in gates.freeze.iter().enumerate() {
-            self.freeze(freeze, &path.key("freeze").index(index));
-        }
-    }
-
-    fn freeze(&mut self, freeze: &FreezeSpec, path: &FieldPath) {
-        if Cron::from_str(&freeze.starts).is_err() {
-            let message = format!("`{}` is not a cron expression", freeze.starts);
-            let problem = Problem::error("cron", path.key("starts"), message);
-            self.push(problem.help("write five fields, for example `0 18 * * FRI`"));
-        } else if freeze.starts.split_whitespace().count() != 5 {
-            let message = format!("`{}` does not have five fields", freeze.starts);
-            let problem = Problem::error("cron", path.key("starts"), message);
-            self.push(problem.help("minute, hour, day, month, weekday: `0 18 * * FRI`"));
-        }
-        if TimeZone::get(&freeze.zone).is_err() {
-            let message = format!("`{}` is not a time zone", freeze.zone);
-            let problem = Problem::error("zone", path.key("zone"), message);
-            self.push(problem.help("write an IANA name such as `Europe/Berlin` or `UTC`"));
-        }
-        self.period(freeze.lasts, Period::from_secs(1), &path.key("lasts"));
-    }
-
-    fn approval(&mut self, spec: &PolicySpec, path: &FieldPath) {
-        let approval = &spec.approval;
-        if !(1..=MAX_QUORUM).contains(&approval.quorum) {
-            let message = format!("`quorum` must be between 1 and {MAX_QUORUM}");
-            self.error("range", &path.key("quorum"), message);
-        }
-        self.period(approval.expires_after, Period::from_secs(30), &path.key("expiresAfter"));
-        for (index, group) in approval.approvers.iter().enumerate() {
-            let path = path.key("approvers").index(index);
-            if let Some(known) = &self.names.groups
-                && !known.contains(group)
-            {
-                let message = format!("the configuration has no group `{group}`");
-                let help = nearest(group, known.iter().map(String::as_str));
-                self.push(Problem::error("group", path, message).maybe_help(help));
-            }
-        }
-    }
-
-    fn verify(&mut self, spec: &PolicySpec, path: &FieldPath) {
-        let verify = &spec.verify;
-        if matches!(spec.mode, Mode::Approval | Mode::Auto) {
-            self.period(verify.within, Period::from_secs(1), &path.key("within"));
-        }
-        self.period(verify.stable_for, Period::ZERO, &path.key("stableFor"));
-        if verify.stable_for >= verify.within && verify.stable_for > Period::ZERO {
-            let message = format!(
-                "`{}` of stability can never be seen within `{}`",
-                verify.stable_for, verify.within
-            );
-            let help = "make `within` longer than `stableFor`";
-            let problem = Problem::error("verify", path.key("stableFor"), message);
-            self.push(problem.help(help));
-        }
-        if let Some(query) = &verify.query {
-            self.query(query, verify.within, &path.key("query"));
-        }
-    }
-
-    fn query(&mut self, query: &QuerySpec, within: Period, path: &FieldPath) {
-        self.promql(&query.expr, &path.key("expr"));
-        if query.below.is_some() == query.above.is_some() {
-            let message = "exactly one of `below` and `above` must be given";
-            self.error("verify", path, message);
-        }
-        for (name, value) in [("below", query.below), ("above", query.above)] {
-            if value.is_some_and(|value| !value.is_finite()) {
-                self.error("range", &path.key(name), "the threshold must be a number");
-            }
-        }
-        self.period(query.hold, Period::ZERO, &path.key("for"));
-        if query.hold >= within && query.hold > Period::ZERO {
-            let message = format!("`{}` can never pass within `{within}`", query.hold);
-            let help = "make `verify.within` longer than `for`";
-            self.push(Problem::error("verify", path.key("for"), message).help(help));
-        }
-    }
 }
 
 /// A label's name as Kubernetes has it: an optional prefix and `/`, then a name.
@@ -431,256 +328,5 @@ fn is_label_name(label: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::super::sample::{changed, errors, with_spec};
-    use super::*;
-
-    fn causes(action: Value) -> Value {
-        json!({"causes": [{"name": "a", "actions": [action]}]})
-    }
-
-    /// Every mistake with what is said about it.
-    fn mistakes() -> Vec<(Value, &'static str)> {
-        let memory =
-            |amount: Value| causes(json!({"setResources": {"limits": {"memory": amount}}}));
-        let freeze = |window: Value| json!({"gates": {"freeze": [window]}});
-        vec![
-            (json!({"summary": " "}), "spec.summary: the summary is empty"),
-            (json!({"match": []}), "spec.match: the policy would match every alert"),
-            (json!({"match": ["a!=\"b\""]}), "spec.match: the policy would match every alert"),
-            (json!({"match": ["a=~\".*\""]}), "spec.match: the policy would match every alert"),
-            (json!({"match": ["a=\"b"]}), "spec.match[0]: the closing `\"` is missing"),
-            (
-                json!({"target": {"namespaces": []}}),
-                "spec.target.namespaces: the list of namespaces is empty",
-            ),
-            (
-                json!({"target": {"namespaces": ["A"]}}),
-                "spec.target.namespaces[0]: `A` is not the name of a namespace",
-            ),
-            (
-                json!({"target": {"namespaces": ["a", "a"]}}),
-                "spec.target.namespaces[1]: `a` is in the list twice",
-            ),
-            (json!({"target": {"namespace": null}}), "spec.target: `namespace` is missing"),
-            (
-                json!({"target": {"namespace": "ai-agent"}}),
-                "spec.target.namespace: `ai-agent` is not in the list of namespaces (did you mean `ai-agents`?)",
-            ),
-            (
-                json!({"target": {"name": null}}),
-                "spec.target: exactly one of `name`, `selector` and `ownerOf`",
-            ),
-            (json!({"target": {"ownerOf": {"pod": "x"}}}), "spec.target: exactly one of"),
-            (
-                json!({"target": {"name": "{{ label.x }}"}}),
-                "spec.target.name: write `{{ labels.NAME }}`",
-            ),
-            (
-                json!({"target": {"name": "A_b"}}),
-                "spec.target.name: `A_b` is not a Kubernetes name",
-            ),
-            (
-                json!({"target": {"name": null, "selector": {}}}),
-                "spec.target.selector: the selector is empty",
-            ),
-            (
-                json!({"target": {"name": null, "selector": {"a b": "x"}}}),
-                "spec.target.selector.a b: `a b` is not the name of a Kubernetes label",
-            ),
-            (
-                json!({"target": {"maxTargets": 0}}),
-                "spec.target.maxTargets: `maxTargets` must be between 1 and 20",
-            ),
-            (
-                json!({"target": {"maxTargets": 3}}),
-                "spec.target.maxTargets: `maxTargets` has a meaning only with `selector`",
-            ),
-            (
-                json!({"queries": {"a-b": "up"}}),
-                "spec.queries.a-b: `a-b` cannot be used as `queries.a-b`",
-            ),
-            (
-                json!({"queries": {"q": "rate({{ labels.x }}[5m])"}}),
-                "spec.queries.q: in PromQL a placeholder must stand inside",
-            ),
-            (json!({"queries": {"q": ""}}), "spec.queries.q: the query is empty"),
-            (json!({"causes": []}), "spec.causes: the policy has no causes"),
-            (
-                json!({"causes": [{"name": "A", "actions": [{"restart": {}}]}]}),
-                "spec.causes[0].name: `A` is no name for a cause",
-            ),
-            (
-                json!({"causes": [{"name": "a", "actions": []}]}),
-                "spec.causes[0].actions: the cause has no actions",
-            ),
-            (
-                json!({"causes": [{"name": "a", "when": "pod.ready", "actions": [{"restart": {}}]}]}),
-                "spec.causes[0].when: there is no variable `pod` (did you mean `pods`?)",
-            ),
-            (
-                json!({"causes": [{"name": "a", "when": "(", "actions": [{"restart": {}}]}]}),
-                "spec.causes[0].when: the expression ends too early",
-            ),
-            (
-                json!({"causes": [{"name": "a", "when": "true", "actions": [{"restart": {}}]}, {"name": "a", "actions": [{"restart": {}}]}]}),
-                "spec.causes[1].name: there are two causes named `a`",
-            ),
-            (
-                causes(json!({"scale": {}})),
-                "spec.causes[0].actions[0].scale: exactly one of `to`, `by` and `percent`",
-            ),
-            (causes(json!({"scale": {"to": 1, "by": 1, "max": 3}})), "scale: exactly one of"),
-            (causes(json!({"scale": {"by": 1}})), "scale: `max` is missing"),
-            (causes(json!({"scale": {"by": -1}})), "scale: `min` is missing"),
-            (causes(json!({"scale": {"percent": 150}})), "scale: `max` is missing"),
-            (causes(json!({"scale": {"by": 0, "max": 1}})), "scale.by: a change by 0 is none"),
-            (
-                causes(json!({"scale": {"to": 5, "max": 3}})),
-                "scale.to: `to` 5 is outside `min` and `max`",
-            ),
-            (
-                causes(json!({"scale": {"to": 5, "max": 3, "min": 4}})),
-                "scale.min: `min` 4 is above `max` 3",
-            ),
-            (causes(json!({"scale": {"to": 5000}})), "scale.to: more than 1000 replicas"),
-            (
-                causes(json!({"scale": {"percent": 0, "min": 1}})),
-                "scale.percent: must be between 1 and 1000",
-            ),
-            (
-                causes(json!({"scale": {"to": 1, "on": {"kind": "DaemonSet", "name": "x"}}})),
-                "scale: `scale` cannot be done to a DaemonSet",
-            ),
-            (
-                causes(
-                    json!({"restart": {"on": {"kind": "StatefulSet", "name": "{{ labels.x }}"}}}),
-                ),
-                "restart.on.name: the name of another workload cannot be a template",
-            ),
-            (
-                causes(json!({"rollback": {"toRevision": 0}})),
-                "rollback.toRevision: revisions are numbered from 1",
-            ),
-            (causes(json!({"setResources": {}})), "setResources: neither `limits` nor `requests`"),
-            (
-                causes(json!({"setResources": {"limits": {"memroy": {"to": "1Gi"}}}})),
-                "limits.memroy: `memroy` is not a resource that can be changed (did you mean `memory`?)",
-            ),
-            (memory(json!({})), "memory: exactly one of `to`, `multiply` and `add`"),
-            (memory(json!({"multiply": 2})), "memory: `max` is missing"),
-            (memory(json!({"add": "1Gi"})), "memory: `max` is missing"),
-            (
-                memory(json!({"multiply": 1, "max": "1Gi"})),
-                "memory.multiply: `multiply` must be above 1",
-            ),
-            (memory(json!({"to": "4Gi", "max": "2Gi"})), "memory.to: `to` 4Gi is above `max` 2Gi"),
-            (memory(json!({"to": "0"})), "memory.to: must be more than nothing"),
-            (causes(json!({"setProbe": {}})), "setProbe: at least one of"),
-            (
-                causes(json!({"setProbe": {"periodSeconds": 0}})),
-                "setProbe.periodSeconds: must be between 1 and 3600",
-            ),
-            (
-                causes(json!({"setProbe": {"container": "A", "periodSeconds": 1}})),
-                "setProbe.container: `A` is not the name of a container",
-            ),
-            (
-                causes(json!({"escalate": {"to": "oncal"}})),
-                "escalate.to: the configuration has no receiver `oncal` (did you mean `oncall`?)",
-            ),
-            (
-                causes(json!({"escalate": {"to": "oncall", "message": ""}})),
-                "escalate.message: the message is empty",
-            ),
-            (json!({"onFailure": [{"scale": {}}]}), "spec.onFailure[0].scale: exactly one of"),
-            (
-                json!({"escalate": [{"after": "15m", "to": ""}]}),
-                "spec.escalate[0].to: the receiver's name is empty",
-            ),
-            (json!({"gates": {"cooldown": "8d"}}), "spec.gates.cooldown: `8d` is longer than 7d"),
-            (
-                json!({"gates": {"limit": {"actions": 0, "per": "0s"}}}),
-                "spec.gates.limit.actions: a limit of no actions",
-            ),
-            (
-                json!({"gates": {"limit": {"actions": 1, "per": "0s"}}}),
-                "spec.gates.limit.per: `0s` is less than 1s",
-            ),
-            (
-                json!({"gates": {"minReadyPercent": 101}}),
-                "spec.gates.minReadyPercent: `101` percent is more than all",
-            ),
-            (
-                freeze(json!({"name": "x", "starts": "often", "lasts": "1h"})),
-                "freeze[0].starts: `often` is not a cron expression",
-            ),
-            (
-                freeze(json!({"name": "x", "starts": "0 0 18 * * FRI", "lasts": "1h"})),
-                "freeze[0].starts: ",
-            ),
-            (
-                freeze(json!({"name": "x", "starts": "0 18 * * FRI", "lasts": "0s"})),
-                "freeze[0].lasts: `0s` is less than 1s",
-            ),
-            (
-                freeze(
-                    json!({"name": "x", "starts": "0 18 * * FRI", "lasts": "1h", "zone": "Berlin"}),
-                ),
-                "freeze[0].zone: `Berlin` is not a time zone",
-            ),
-            (
-                json!({"approval": {"quorum": 0}}),
-                "spec.approval.quorum: `quorum` must be between 1 and 10",
-            ),
-            (
-                json!({"approval": {"approvers": ["sra"]}}),
-                "spec.approval.approvers[0]: the configuration has no group `sra` (did you mean `sre`?)",
-            ),
-            (
-                json!({"approval": {"expiresAfter": "1s"}}),
-                "spec.approval.expiresAfter: `1s` is less than 30s",
-            ),
-            (json!({"verify": {"within": "0s"}}), "spec.verify.within: `0s` is less than 1s"),
-            (
-                json!({"verify": {"stableFor": "30m"}}),
-                "spec.verify.stableFor: `30m` of stability can never be seen within `10m`",
-            ),
-            (
-                json!({"verify": {"query": {"expr": "up"}}}),
-                "spec.verify.query: exactly one of `below` and `above`",
-            ),
-            (
-                json!({"verify": {"query": {"expr": "up", "below": 1, "for": "10m"}}}),
-                "spec.verify.query.for: `10m` can never pass within `10m`",
-            ),
-        ]
-    }
-
-    #[test]
-    fn every_mistake_is_found_and_named() {
-        let names = Names {
-            receivers: Some(BTreeSet::from(["oncall".to_owned()])),
-            groups: Some(BTreeSet::from(["sre".to_owned()])),
-        };
-        assert_eq!(errors(with_spec(json!({})), &names), [""; 0]);
-        for (patch, expected) in mistakes() {
-            let found = errors(with_spec(patch.clone()), &names);
-            assert!(found.iter().any(|text| text.contains(expected)), "{patch}: {found:#?}");
-        }
-    }
-
-    #[test]
-    fn the_header_is_checked_too_and_all_is_said_at_once() {
-        let document = changed(json!({
-            "apiVersion": "v1", "kind": "Policy", "metadata": {"name": "Agent Down"},
-        }));
-        let found = errors(document, &Names::default());
-        assert_eq!(found.len(), 3, "{found:#?}");
-        assert!(
-            found[0].contains("`v1` is not a version that is known (write orderly.dev/v1alpha1)")
-        );
-    }
-}
+#[path = "checks_tests.rs"]
+mod tests;

@@ -8,6 +8,7 @@ pub mod matcher;
 pub mod name;
 pub mod problem;
 mod promql;
+mod safeguards;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod spec;

@@ -5,6 +5,7 @@
 
 pub mod expect;
 pub mod facts;
+pub mod pods;
 pub mod run;
 mod workload;
 

@@ -3,10 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::facts::{
-    ContainerCase, EventCase, FactsCase, HealthCase, ManagerCase, PodCase, RevisionCase, SOURCE,
-    StrategyCase, TerminationCase,
-};
+use super::facts::{FactsCase, HealthCase, ManagerCase, RevisionCase, SOURCE, StrategyCase};
+use super::pods::{ContainerCase, EventCase, PodCase, TerminationCase};
 use crate::domain::facts::{
     Autoscaler, ClusterEvent, Container, ContainerState, DisruptionBudget, Fact, Kind, LogExcerpt,
     Node, Owner, Pod, Replicas, Revision, RevisionHealth, Rollout, RolloutState, Strategy, Target,
