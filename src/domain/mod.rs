@@ -9,6 +9,8 @@ pub mod check;
 pub mod claim;
 pub mod diagnosis;
 pub mod event;
+#[cfg(test)]
+mod exhaustive;
 pub mod explain;
 pub mod facts;
 pub mod gate;
@@ -22,4 +24,4 @@ pub mod policy;
 pub mod quantity;
 pub mod resolution;
 #[cfg(test)]
-pub mod testing;
+pub(crate) mod testing;

@@ -94,6 +94,11 @@ fn raise_minimum(
     owner: &Autoscaler,
 ) -> Result<Vec<Step>, Impossible> {
     let wanted = wanted(spec, workload.replicas.desired).min(owner.max);
+    // Its maximum lies below what the policy asks for at least: that is not the policy's to change.
+    if spec.min.is_some_and(|min| wanted < i64::from(min)) {
+        let (name, min, max) = (owner.name.clone(), owner.min, owner.max);
+        return Err(Impossible::AutoscalerOwns { name, min, max });
+    }
     if wanted <= owner.min {
         let what = format!("autoscaler `{}` keeps at least {} already", owner.name, owner.min);
         return Err(Impossible::NothingToChange { what });

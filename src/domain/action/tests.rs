@@ -109,7 +109,41 @@ fn every_refusal_is_reached_and_says_why() {
         refused(deployment(), json!({"rollback": {"toRevision": 3}})),
     ];
     let said: Vec<_> = cases.iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @r###"
+    the Deployment is paused: resume it first (`kubectl rollout resume`)
+    its update strategy is OnDelete: a change of the template replaces no pod
+    the Deployment is paused: resume it first (`kubectl rollout resume`)
+    its update strategy is OnDelete: a change of the template replaces no pod
+    the Deployment is paused: resume it first (`kubectl rollout resume`)
+    nothing to change: ai-agents/Deployment/agent was restarted at 2026-11-22T03:00:00Z already
+    there is no StatefulSet `db` in the target's namespace
+    there is no workload to act on
+    a DaemonSet cannot be scaled
+    HorizontalPodAutoscaler `agent-hpa` owns the replicas (2 to 10) and would undo it
+    KEDA ScaledObject `queue` owns the replicas and the autoscaler's bounds
+    whether an autoscaler owns the replicas could not be found out: 403
+    nothing to change: ai-agents/Deployment/agent has 3 replicas already
+    nothing to change: ai-agents/Deployment/agent has 3 replicas already
+    nothing to change: ai-agents/Deployment/agent has 3 replicas already
+    nothing to change: ai-agents/Deployment/agent has 3 replicas already
+    nothing to change: autoscaler `agent-hpa` keeps at least 4 already
+    memory limit of container `agent` is 512Mi, at or above the policy's cap 512Mi
+    memory limit of container `agent` is 512Mi: 256Mi would lower it
+    nothing to change: memory limit of container `agent` is 512Mi already
+    container `proxy` has no memory request to start from: use `to` in the policy
+    memory request of container `agent` is 1Gi: 512Mi would lower it
+    the memory among the limits of container `agent` could not be found out: "half" is no quantity that Orderly can read
+    there is no container `gone`; there are: agent, proxy
+    which container is meant? name one in the policy: agent, proxy
+    container `proxy` has no livenessProbe
+    nothing to change: livenessProbe of container `agent` has this timing already
+    the rollout history could not be found out: 403
+    no earlier revision is known to be healthy: there is no rollout history
+    no earlier revision is known to be healthy: nothing speaks for revision 2
+    no earlier revision is known to be healthy: revision 2 was in service for only 10m (less than 30m)
+    revision 9 is not in the history; there are: 3, 2, 1
+    nothing to change: revision 3 is the current one
+    "###);
 }
 
 #[test]
@@ -147,14 +181,38 @@ fn the_patches_are_exactly_these() {
             format!("{summary}: {reason}\n{object}\n  {forth}\n  back: {back}")
         })
         .collect();
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @r###"
+    restart ai-agents/Deployment/agent: pods are replaced a few at a time
+    deployments/agent (itself, strategic)
+      {"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":"2026-11-22T03:00:00Z"}}}}}
+      back: {"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":"2026-01-01T00:00:00Z"}}}}}
+    scale ai-agents/Deployment/agent from 3 to 5 replicas: no autoscaler owns the replicas
+    deployments/agent (scale, merge)
+      {"spec":{"replicas":5}}
+      back: {"spec":{"replicas":3}}
+    raise minReplicas of autoscaler ai-agents/agent-hpa from 2 to 10: autoscaler `agent-hpa` owns the replicas of ai-agents/Deployment/agent; its maximum stays 10
+    horizontalpodautoscalers/agent-hpa (itself, merge)
+      {"spec":{"minReplicas":10}}
+      back: {"spec":{"minReplicas":2}}
+    set memory limit 512Mi → 564Mi, memory request 512Mi → 564Mi of container `agent` in ai-agents/Deployment/agent: within the policy's cap; pods are replaced by a rollout
+    deployments/agent (itself, strategic)
+      {"spec":{"template":{"spec":{"containers":[{"name":"agent","resources":{"limits":{"memory":"564Mi"},"requests":{"memory":"564Mi"}}}]}}}}
+      back: {"spec":{"template":{"spec":{"containers":[{"name":"agent","resources":{"limits":{"memory":"512Mi"},"requests":{"memory":"512Mi"}}}]}}}}
+    set livenessProbe of container `agent` in ai-agents/Deployment/agent: periodSeconds 10 → 20, timeoutSeconds default → 5: the probe's handler stays as it is; pods are replaced by a rollout
+    deployments/agent (itself, strategic)
+      {"spec":{"template":{"spec":{"containers":[{"livenessProbe":{"periodSeconds":20,"timeoutSeconds":5},"name":"agent"}]}}}}
+      back: {"spec":{"template":{"spec":{"containers":[{"livenessProbe":{"periodSeconds":10,"timeoutSeconds":null},"name":"agent"}]}}}}
+    "###);
 }
 
 #[test]
 fn a_rollback_takes_the_newest_revision_with_evidence_and_says_so() {
     let steps = planned(deployment(), json!({"rollback": {}}));
     assert_eq!(steps.len(), 1);
-    insta::assert_snapshot!(format!("{}\n{}", steps[0].summary, steps[0].reason), @"");
+    insta::assert_snapshot!(format!("{}\n{}", steps[0].summary, steps[0].reason), @r###"
+    roll back ai-agents/Deployment/agent from revision 3 to revision 1 (`agent`: agent:3 → agent:1)
+    revision 1: was in service for 6d 5h 40m before its successor
+    "###);
     let sent = body(&steps[0]);
     assert_eq!(sent["spec"]["template"]["$patch"], "replace");
     assert_eq!(sent["spec"]["template"]["spec"]["containers"][0]["image"], "agent:1");
@@ -196,7 +254,13 @@ fn a_rollback_names_what_else_comes_back_than_images() {
         rollback(|spec| spec["containers"][0]["securityContext"] = json!({"privileged": true})),
         rollback(|spec| spec["containers"][1]["name"] = json!("other")),
     ];
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @r###"
+    roll back ai-agents/Deployment/agent from the current one to revision 1 (service account agent → admin)
+    roll back ai-agents/Deployment/agent from the current one to revision 1 (other volumes)
+    roll back ai-agents/Deployment/agent from the current one to revision 1 (other host network)
+    roll back ai-agents/Deployment/agent from the current one to revision 1 (`agent`: other security context)
+    roll back ai-agents/Deployment/agent from the current one to revision 1 (adds container `other`, removes container `proxy`)
+    "###);
 }
 
 #[test]
