@@ -432,7 +432,10 @@ pub fn judged(incident: &Incident, judgement: Judgement) -> Vec<Event> {
     match judgement {
         Judgement::Met(progress) => {
             let reason = summary(&progress);
-            vec![Event::ResolutionMet { progress }, close(Outcome::Fixed, reason)]
+            vec![
+                Event::ResolutionMet { progress, healthy: Vec::new() },
+                close(Outcome::Fixed, reason),
+            ]
         }
         Judgement::Pending { progress, changed: true } => vec![Event::ProgressNoted { progress }],
         Judgement::Pending { changed: false, .. } => Vec::new(),

@@ -23,6 +23,9 @@ const ENDED: usize = 1_000;
 /// one is safe: opening its incident again is refused by the journal.
 const EPISODES: usize = 200_000;
 
+/// Templates of one target that are remembered as healthy: as many as Kubernetes keeps revisions.
+const TEMPLATES: usize = 10;
+
 /// One incident in a line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -72,6 +75,7 @@ pub struct Board {
     episodes: HashMap<Episode, IncidentId>,
     order: VecDeque<Episode>,
     orphans: BTreeMap<Episode, Alert>,
+    healthy: BTreeMap<Target, VecDeque<(Digest, Timestamp)>>,
     ledger: Ledger,
     correlated: u64,
     seen: u64,
@@ -159,6 +163,14 @@ impl Board {
                 };
             }
             Event::PlanProposed { digest, .. } => open.summary.plan = Some(*digest),
+            Event::ResolutionMet { healthy, .. } => {
+                for healthy in healthy {
+                    let known = self.healthy.entry(healthy.target.clone()).or_default();
+                    known.retain(|(template, _)| *template != healthy.template);
+                    known.push_front((healthy.template, at));
+                    known.truncate(TEMPLATES);
+                }
+            }
             Event::IncidentClosed { outcome, reason } => {
                 open.summary.outcome = Some(*outcome);
                 open.summary.reason = Some(reason.clone());
@@ -202,6 +214,12 @@ impl Board {
     /// The incident that this episode opened or joined.
     pub fn of_episode(&self, episode: &Episode) -> Option<&IncidentId> {
         self.episodes.get(episode)
+    }
+
+    /// When an incident on this target was last resolved under this template.
+    pub fn healthy_at(&self, target: &Target, template: Digest) -> Option<Timestamp> {
+        let known = self.healthy.get(target)?;
+        known.iter().find(|(known, _)| *known == template).map(|(_, at)| *at)
     }
 
     /// Open incidents in which this alert fires.

@@ -10,7 +10,10 @@ use futures::future::join_all;
 
 use crate::alertmanager;
 use crate::domain::action;
-use crate::domain::facts::{Fact, Facts, Target, TargetQuery, Workload};
+use crate::domain::event::Healthy;
+use crate::domain::facts::{
+    Fact, Facts, RevisionHealth, Target, TargetQuery, Workload, template_digest,
+};
 use crate::domain::gate::rails::MonitoringSpec;
 use crate::domain::gate::{AlertState, Monitoring};
 use crate::domain::incident::Incident;
@@ -68,10 +71,37 @@ pub async fn facts(
         read(shared, &related),
         queries(shared, incident),
     );
-    let targets = targets.into_iter().collect::<Result<_, _>>().map_err(unread)?;
+    let mut targets: Vec<_> = targets.into_iter().collect::<Result<_, _>>().map_err(unread)?;
+    for workload in &mut targets {
+        add_evidence(shared, workload);
+    }
     // A related workload that cannot be read is missing when an action asks for it.
     let related = related.into_iter().filter_map(Result::ok).collect();
     Ok(Facts { at: shared.clock.now(), targets, related, queries })
+}
+
+/// The templates that the workloads run.
+pub fn templates(facts: &Facts) -> Vec<Healthy> {
+    let template = |workload: &Workload| workload.object.pointer("/spec/template").cloned();
+    let all = facts.targets.iter().filter_map(|workload| {
+        let template = template_digest(&template(workload)?);
+        Some(Healthy { target: workload.target.clone(), template })
+    });
+    all.collect()
+}
+
+/// Adds what the journal knows of old revisions: those under which an incident was resolved.
+fn add_evidence(shared: &Shared, workload: &mut Workload) {
+    let Fact::Known { value: revisions, .. } = &mut workload.revisions else { return };
+    let board = shared.board();
+    for revision in revisions.iter_mut().filter(|revision| !revision.current) {
+        let template = template_digest(&revision.template);
+        match (&revision.health, board.healthy_at(&workload.target, template)) {
+            // What is seen now outweighs what was seen once.
+            (RevisionHealth::Failing { .. } | RevisionHealth::Available, _) | (_, None) => {}
+            (_, Some(at)) => revision.health = RevisionHealth::Verified { at },
+        }
+    }
 }
 
 fn unread(error: ReadError) -> CollectError {

@@ -453,7 +453,12 @@ impl<'a> Hand<'a> {
         };
         self.shared.set_progress(&self.incident.id, Some(progress));
         let pending = matches!(judgement, Judgement::Pending { .. });
-        let events = lifecycle::judged(&self.incident, judgement);
+        let mut events = lifecycle::judged(&self.incident, judgement);
+        for event in &mut events {
+            if let Event::ResolutionMet { healthy, .. } = event {
+                *healthy = collect::templates(&facts);
+            }
+        }
         self.note_all(events);
         if !pending {
             return Ok(Turn::On);

@@ -35,6 +35,7 @@ const BOARD_KINDS: &[&str] = &[
     "PlanProposed",
     "PlanStale",
     "StepStarted",
+    "ResolutionMet",
     "IncidentClosed",
 ];
 
