@@ -122,7 +122,11 @@ fn review(shared: &Arc<Shared>, request: &Request, caller: &Caller) -> Result<An
 
 /// Reads a JSON body; YAML, which includes JSON, where the client says so.
 pub(super) fn body(request: &Request) -> Result<Value, ApiError> {
-    let yaml = request.header("content-type").contains("yaml");
+    let content_type = request.header("content-type");
+    if content_type.contains("protobuf") || content_type.contains("cbor") {
+        return Err(ApiError::unsupported_body(content_type));
+    }
+    let yaml = content_type.contains("yaml");
     if yaml {
         let text = String::from_utf8_lossy(&request.body);
         return serde_saphyr::from_str(&text)

@@ -38,8 +38,9 @@ pub(super) fn answer(cluster: &Cluster, path: &str) -> Option<Answer> {
             body
         }
         ["apis", name, version] => resources(cluster, name, version)?,
-        // Clients look here for schemas; an empty index sends them to the server's own validation.
-        ["openapi", "v3"] => json!({"paths": {}}),
+        ["openapi", "v3"] => schema_index(cluster),
+        ["openapi", "v3", "api", "v1"] => schemas(cluster, "", "v1"),
+        ["openapi", "v3", "apis", group, version] => schemas(cluster, group, version),
         ["healthz" | "livez" | "readyz", ..] => return Some(Answer::text(200, "ok")),
         [] => {
             json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/version"]})
@@ -55,6 +56,45 @@ fn version() -> Value {
         "gitVersion": "v1.36.2+orderly-sandbox", "gitCommit": "", "gitTreeState": "clean",
         "buildDate": "2026-06-01T00:00:00Z", "goVersion": "", "compiler": "rustc",
         "platform": "sandbox",
+    })
+}
+
+/// Where the schemas of each group are.
+fn schema_index(cluster: &Cluster) -> Value {
+    let mut paths = json!({"api/v1": {"serverRelativeURL": "/openapi/v3/api/v1"}});
+    for (group, version) in groups(cluster) {
+        let path = format!("apis/{group}/{version}");
+        paths[&path] = json!({"serverRelativeURL": format!("/openapi/v3/{path}")});
+    }
+    json!({"paths": paths})
+}
+
+/// No schemas, but what kubectl looks for in them: that the server validates fields by itself.
+fn schemas(cluster: &Cluster, group: &str, version: &str) -> Value {
+    let parameter = |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string"}});
+    let mut paths = json!({});
+    for kind in ALL {
+        if kind.group == group && kind.version == version && cluster.serves(kind) {
+            let base = if group.is_empty() {
+                "/api/v1".into()
+            } else {
+                format!("/apis/{group}/{version}")
+            };
+            let place =
+                if kind.scope == Scope::Namespaced { "/namespaces/{namespace}" } else { "" };
+            let known = json!({"group": group, "version": version, "kind": kind.kind});
+            paths[format!("{base}{place}/{}/{{name}}", kind.plural)] = json!({"patch": {
+                "x-kubernetes-action": "patch", "x-kubernetes-group-version-kind": known,
+                "parameters": [
+                    parameter("dryRun"), parameter("fieldManager"), parameter("fieldValidation"),
+                ],
+                "responses": {"200": {"description": "OK"}},
+            }});
+        }
+    }
+    json!({
+        "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.2"}, "paths": paths,
+        "components": {"schemas": {}},
     })
 }
 

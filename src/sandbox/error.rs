@@ -153,12 +153,10 @@ impl ApiError {
         error
     }
 
-    /// A patch that cannot be applied to the object, as a failed `test` operation.
-    pub(super) fn unprocessable(message: impl Into<String>) -> Self {
-        let message = format!(
-            "the server rejected our request due to an error in our request: {}",
-            message.into()
-        );
+    /// A patch that cannot be applied to the object, as after a failed `test` operation. The real
+    /// server does not say more either.
+    pub(super) fn unprocessable() -> Self {
+        let message = "the server rejected our request due to an error in our request";
         let mut error = Self::new(422, "Invalid", message);
         error.details = Some(json!({}));
         error
@@ -172,6 +170,15 @@ impl ApiError {
         let message = format!(
             "the body of the request was in an unknown format - accepted media types include: {}",
             offered.join(", ")
+        );
+        Self::new(415, "UnsupportedMediaType", message)
+    }
+
+    /// A body in a notation that the sandbox does not read.
+    pub(super) fn unsupported_body(content_type: &str) -> Self {
+        let message = format!(
+            "the body of the request was in an unknown format ({content_type}) - accepted media \
+             types include: application/json, application/yaml"
         );
         Self::new(415, "UnsupportedMediaType", message)
     }

@@ -50,8 +50,7 @@ pub(super) fn patched(kind: PatchKind, object: &Value, patch: &Value) -> Result<
             }
             let operations: json_patch::Patch = serde_json::from_value(patch.clone())
                 .map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))?;
-            json_patch::patch(&mut result, &operations)
-                .map_err(|error| ApiError::unprocessable(error.to_string()))?;
+            json_patch::patch(&mut result, &operations).map_err(|_| ApiError::unprocessable())?;
         }
         PatchKind::Merge => {
             expect_object(patch)?;

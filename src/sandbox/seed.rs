@@ -26,7 +26,12 @@ const TROUBLE: &str = include_str!("seed/trouble.yaml");
 
 /// The nodes and the usual namespaces, nothing else.
 pub(super) fn bare(cluster: &mut Cluster, now: Timestamp) -> Result<(), SandboxError> {
-    let born = before(now, CLUSTER_AGE);
+    found(cluster, before(now, CLUSTER_AGE))?;
+    cluster.work(now);
+    Ok(())
+}
+
+fn found(cluster: &mut Cluster, born: Timestamp) -> Result<(), SandboxError> {
     for name in ["default", "kube-system", "kube-public"] {
         let namespace = json!({"metadata": {"name": name}});
         create(cluster, &resources::NAMESPACES, "", namespace, born)?;
@@ -34,7 +39,6 @@ pub(super) fn bare(cluster: &mut Cluster, now: Timestamp) -> Result<(), SandboxE
     for name in NODE_NAMES {
         create(cluster, &NODES, "", node(name, born), born)?;
     }
-    cluster.work(now);
     Ok(())
 }
 
@@ -43,7 +47,7 @@ pub(super) fn demo(cluster: &mut Cluster, now: Timestamp) -> Result<(), SandboxE
     let pace = std::mem::replace(&mut cluster.pace, Pace::REAL);
     let mut at = before(now, CLUSTER_AGE);
     cluster.worked_until = at;
-    bare(cluster, at)?;
+    found(cluster, at)?;
     apply(cluster, NAMESPACES, at)?;
     for (ago, change) in history() {
         at = before(now, ago);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::object;
@@ -14,8 +14,10 @@ use super::resources::{EVENTS, ResourceType};
 
 /// How many changes a watch can catch up with; more than a test ever makes between two looks.
 const CHANGES_KEPT: usize = 4096;
-/// How many events are kept; a real cluster forgets them after an hour.
+/// How many events are kept at most.
 const EVENTS_KEPT: usize = 2000;
+/// After how long events are forgotten (the API server's `--event-ttl`).
+const EVENT_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
@@ -255,6 +257,29 @@ impl Store {
             && let Some(oldest) = self.changes.pop_front()
         {
             self.forgotten = oldest.version;
+        }
+    }
+
+    /// Forgets the events that have not been repeated for an hour.
+    pub(super) fn forget_events(&mut self, now: Timestamp) {
+        // Each look passes every event once; those that were repeated go to the end of the queue.
+        for _ in 0..self.events.len() {
+            let Some(key) = self.events.pop_front() else { return };
+            let Some(event) = self.objects.get(&key) else { continue };
+            let fresh = |pointer: &str| {
+                object::time(object::text(event, pointer))
+                    .is_some_and(|at| now.duration_since(at) < EVENT_LIFE)
+            };
+            if fresh("/lastTimestamp") || fresh("/eventTime") {
+                let oldest_is_fresh = fresh("/metadata/creationTimestamp");
+                if oldest_is_fresh {
+                    self.events.push_front(key);
+                    return;
+                }
+                self.events.push_back(key);
+            } else {
+                self.objects.remove(&key);
+            }
         }
     }
 

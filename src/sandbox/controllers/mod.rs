@@ -67,6 +67,7 @@ impl Cluster {
             self.moment(due.max(self.worked_until));
         }
         self.worked_until = self.worked_until.max(now);
+        self.store.forget_events(now);
     }
 
     fn moment(&mut self, now: Timestamp) {
