@@ -59,7 +59,8 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// When `out` cannot be written.
 pub fn write(args: &CheckArgs, renderer: &Renderer, out: &mut impl Write) -> anyhow::Result<bool> {
-    let (names, configuration) = args.config.as_deref().map_or_else(Default::default, configured);
+    let (names, configuration) =
+        args.config.as_deref().map_or_else(Default::default, |path| configured(path, &args.paths));
     let found = source::read(&args.paths);
     let mut report = lint::check(&found.files, &names);
     report.diagnostics.splice(0..0, configuration.into_iter().chain(found.problems));
@@ -89,8 +90,9 @@ pub fn write(args: &CheckArgs, renderer: &Renderer, out: &mut impl Write) -> any
 
 /// The names that a configuration gives, and what is wrong with it. While it is wrong, names are
 /// not held against it: each would be reported as unknown.
-fn configured(path: &Path) -> (Names, Vec<Diagnostic>) {
-    let flags = Flags { config: Some(path.to_owned()), ..Flags::default() };
+fn configured(path: &Path, policies: &[PathBuf]) -> (Names, Vec<Diagnostic>) {
+    let config = Some(path.to_owned());
+    let flags = Flags { config, policies: policies.to_vec(), ..Flags::default() };
     match Config::load(&flags) {
         Ok(config) => (names_of(&config), Vec::new()),
         Err(error) => {

@@ -52,18 +52,15 @@ fn programs_read_the_same_as_json() {
 
 #[test]
 fn receivers_and_groups_are_held_against_the_configuration() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let config = directory.path().join("orderly.yaml");
-    std::fs::write(&config, "receivers:\n  oncal: {log: {}}\n  leads: {log: {}}\n")
-        .expect("a file");
-    let mut args = check_args("policies/high-error-rate-forge.yaml");
-    args.config = Some(config.clone());
-    insta::assert_snapshot!(checked(&args).0);
-    std::fs::write(&config, "receivers:\n  oncall: {log: {}}\n").expect("a file");
-    assert!(checked(&args).1);
-    std::fs::write(&config, "recievers: {}\n").expect("a file");
-    let (text, passed) = checked(&args);
-    assert!(!passed && text.contains("did you mean `receivers`?"), "{text}");
+    let with = |name: &str| {
+        let mut args = check_args("policies/high-error-rate-forge.yaml");
+        args.config = Some(PathBuf::from(format!("tests/it/fixtures/check-config/{name}.yaml")));
+        checked(&args)
+    };
+    insta::assert_snapshot!(with("misspelt-receiver").0);
+    insta::assert_snapshot!(with("misspelt-key").0);
+    assert!(with("good").1);
+    assert!(!with("gone").1);
 }
 
 #[test]

@@ -463,7 +463,8 @@ fn compare(expected: &Expectation, decided: &Decided) -> Vec<(Vec<String>, Strin
     if let Some(reason) = &expected.reason
         && !decided.reason.contains(reason.as_str())
     {
-        differs(&["reason"], format!("the reason is: {}", decided.reason));
+        let said = if decided.reason.is_empty() { "none is given" } else { &decided.reason };
+        differs(&["reason"], format!("the reason is: {said}"));
     }
     found
 }
@@ -475,8 +476,9 @@ fn gate_differs(
     differs: &mut impl FnMut(&[&str], String),
 ) {
     let Some(gate) = Gate::ALL.into_iter().find(|gate| gate.name() == name) else {
-        let help = nearest(name, Gate::ALL.map(Gate::name)).unwrap_or_default();
-        return differs(&["gates", name], format!("there is no gate `{name}`; {help}"));
+        let help = nearest(name, Gate::ALL.map(Gate::name));
+        let help = help.map(|help| format!("; {help}")).unwrap_or_default();
+        return differs(&["gates", name], format!("there is no gate `{name}`{help}"));
     };
     let stands: Vec<_> = decided.gates.iter().filter(|verdict| verdict.gate == gate).collect();
     let stand = |stand: Stand| match stand {
