@@ -107,7 +107,9 @@ pub fn policy(page: &mut Page, incident: &Incident) {
 pub fn target_section(page: &mut Page, incident: &Incident) {
     page.heading("target");
     match &incident.wanted {
-        Ok(wanted) if incident.targets.is_empty() => page.line(&format!("{wanted} (not found yet)")),
+        Ok(wanted) if incident.targets.is_empty() => {
+            page.line(&format!("{wanted} (not found yet)"))
+        }
         Ok(_) => {}
         Err(why) => page.toned(Tone::Attention, why),
     }

@@ -184,7 +184,10 @@ fn anonymous(text: &str) -> String {
         (r"\b[0-9a-f]{12}\b", "DIGEST"),
         (r"\b\d+m?s ago", "AGE"),
         (r"stored it as version \d+", "stored it as version N"),
-        (r"deployment: [^;\n]*(updated|terminat|available|observ|seen)[^;\n]*", "deployment: UNDER WAY"),
+        (
+            r"deployment: [^;\n]*(updated|terminat|available|observ|seen)[^;\n]*",
+            "deployment: UNDER WAY",
+        ),
     ] {
         text = regex::Regex::new(pattern).unwrap().replace_all(&text, name).into_owned();
     }
@@ -329,7 +332,11 @@ async fn a_decision_is_explained_without_being_carried_out() {
     std::fs::write(shift.path("facts.yaml"), terse).unwrap();
     let wrong = [&["explain", "--facts", "facts.yaml"][..], &config].concat();
     let wrong = shift.orderly(&wrong).await;
-    assert!(wrong.err.starts_with("orderly: the facts cannot be used:\nfacts.yaml:1:1"), "{}", wrong.err);
+    assert!(
+        wrong.err.starts_with("orderly: the facts cannot be used:\nfacts.yaml:1:1"),
+        "{}",
+        wrong.err
+    );
     std::fs::write(shift.path("facts.yaml"), "queries: {errors: 0.002}\n").unwrap();
     let calm = [&["explain", "--facts", "facts.yaml"][..], &config].concat();
     let calm = shift.orderly(&calm).await.good();

@@ -21,9 +21,9 @@ pub async fn examine(config: &Config, clock: &SharedClock, policies: &PolicySet)
 
 async fn prometheus(config: &Config, policies: &PolicySet) -> Finding {
     const SUBJECT: &str = "Prometheus";
-    let asking = policies.iter().filter(|policy| {
-        !policy.spec.queries.is_empty() || policy.spec.verify.query.is_some()
-    });
+    let asking = policies
+        .iter()
+        .filter(|policy| !policy.spec.queries.is_empty() || policy.spec.verify.query.is_some());
     let mut asking: Vec<_> = asking.map(|policy| policy.name.as_str()).collect();
     if config.rails.monitoring.as_ref().is_some_and(|monitoring| monitoring.query.is_some()) {
         asking.push("`rails.monitoring`");

@@ -32,28 +32,41 @@ pub fn facts(page: &mut Page, facts: &Facts) {
         };
         fact("revisions", told(&workload.revisions, facts.at, |it| numbered(it)));
         fact("pods", told(&workload.pods, facts.at, |it| pods(it)));
-        fact("events", told(&workload.events, facts.at, |it| {
-            let warnings = it.iter().filter(|event| event.severity == "Warning");
-            let reasons: Vec<_> = warnings.take(SHOWN).map(|it| it.reason.as_str()).collect();
-            if reasons.is_empty() {
-                format!("{}, no warning", it.len())
-            } else {
-                format!("{}, warnings: {}", it.len(), reasons.join(", "))
-            }
-        }));
+        fact(
+            "events",
+            told(&workload.events, facts.at, |it| {
+                let warnings = it.iter().filter(|event| event.severity == "Warning");
+                let reasons: Vec<_> = warnings.take(SHOWN).map(|it| it.reason.as_str()).collect();
+                if reasons.is_empty() {
+                    format!("{}, no warning", it.len())
+                } else {
+                    format!("{}, warnings: {}", it.len(), reasons.join(", "))
+                }
+            }),
+        );
         fact("logs", told(&workload.logs, facts.at, |it| format!("{} excerpts", it.len())));
-        fact("autoscaler", told(&workload.autoscaler, facts.at, |it| {
-            format!("{} ({} to {})", it.name, it.min, it.max)
-        }));
-        fact("disruption budgets", told(&workload.budgets, facts.at, |it| {
-            let each = it.iter().map(|it| format!("{} ({} may go)", it.name, it.disruptions_allowed));
-            listed(each.collect())
-        }));
-        fact("nodes", told(&workload.nodes, facts.at, |it| {
-            let troubled = it.iter().filter(|node| !node.ready || !node.trouble.is_empty());
-            let names: Vec<_> = troubled.map(|node| node.name.clone()).collect();
-            format!("{}, in trouble: {}", it.len(), listed(names))
-        }));
+        fact(
+            "autoscaler",
+            told(&workload.autoscaler, facts.at, |it| {
+                format!("{} ({} to {})", it.name, it.min, it.max)
+            }),
+        );
+        fact(
+            "disruption budgets",
+            told(&workload.budgets, facts.at, |it| {
+                let each =
+                    it.iter().map(|it| format!("{} ({} may go)", it.name, it.disruptions_allowed));
+                listed(each.collect())
+            }),
+        );
+        fact(
+            "nodes",
+            told(&workload.nodes, facts.at, |it| {
+                let troubled = it.iter().filter(|node| !node.ready || !node.trouble.is_empty());
+                let names: Vec<_> = troubled.map(|node| node.name.clone()).collect();
+                format!("{}, in trouble: {}", it.len(), listed(names))
+            }),
+        );
     }
     for (name, fact) in &facts.queries {
         let text = told(fact, facts.at, ToString::to_string);
