@@ -294,8 +294,8 @@ fn in_words(args: &VerifyArgs, report: &VerifyReport, last: Option<Timestamp>) -
         Some(bad) => page.title(&format!("`{file}` is NOT sound: {bad}")),
     }
     let until = last.map_or_else(String::new, |at| format!(", until {}", clock(at)));
-    page.line(&format!("{} sound entries{until}", report.entries));
-    page.line(&format!("anchor of the last one: {}:{}", report.head.seq, report.head.hash));
+    page.line(&format!("sound up to entry {}{until}", report.entries));
+    page.line(&format!("to keep elsewhere: --anchor {}:{}", report.head.seq, report.head.hash));
     for damage in &report.damage {
         page.toned(Tone::Bad, &format!("damage: {damage}"));
     }

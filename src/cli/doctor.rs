@@ -140,10 +140,9 @@ fn policies(store: &PolicyStore) -> Vec<Finding> {
     let status = store.status();
     let mut findings = Vec::new();
     for found in &status.diagnostics {
-        let help = found.help.clone().unwrap_or_default();
         findings.push(match found.severity {
-            Severity::Error => Finding::fail(SUBJECT, found.one_line(), help),
-            Severity::Warning => Finding::warn(SUBJECT, found.one_line(), help),
+            Severity::Error => Finding::fail(SUBJECT, found.one_line(), ""),
+            Severity::Warning => Finding::warn(SUBJECT, found.one_line(), ""),
         });
     }
     let loaded = store.current();

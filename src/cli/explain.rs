@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::page::{Page, print_json};
@@ -19,6 +20,9 @@ use crate::config::{Config, Flags};
 use crate::domain::alert::Alert;
 use crate::domain::facts::Facts;
 use crate::engine::{Rehearsal, rehearse_over};
+use crate::policies::case::facts::FactsCase;
+use crate::policies::case::read_facts;
+use crate::policies::diagnostic::SourceFile;
 use crate::policies::loader::PolicyStore;
 use crate::service;
 
@@ -32,7 +36,8 @@ pub struct ExplainArgs {
     /// `/api/v2/alerts` lists them
     #[arg(long, value_name = "FILE")]
     pub alert: PathBuf,
-    /// Decide over these facts (as --dump-facts writes them) instead of asking the cluster
+    /// Decide over these facts instead of asking the cluster: written as in the tests of policies,
+    /// or as --dump-facts writes them
     #[arg(long, value_name = "FILE")]
     pub facts: Option<PathBuf>,
     /// Write the facts that the decision rests on to this file
@@ -55,7 +60,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let clock: SharedClock = Arc::new(SystemClock);
     let alerts = alerts::read(&args.alert, clock.now())?;
     let rehearsals = match &args.facts {
-        Some(path) => over_facts(path, &alerts, &config)?,
+        Some(path) => over_facts(path, &alerts, &config, clock.now())?,
         None => super::block_on(in_cluster(&alerts, &config, &clock))?,
     };
     if let Some(path) = &args.dump_facts {
@@ -92,17 +97,53 @@ async fn in_cluster(
     Ok(rehearsals)
 }
 
-fn over_facts(path: &Path, alerts: &[Alert], config: &Config) -> anyhow::Result<Vec<Rehearsal>> {
-    let text = read(path)?;
-    let facts: Facts = serde_json::from_str(&text).with_context(|| {
-        format!("`{}` does not hold facts as `--dump-facts` writes them", path.display())
-    })?;
+/// Facts from a file.
+enum Given {
+    /// As `--dump-facts` wrote them.
+    Whole(Box<Facts>),
+    /// As a person writes them.
+    Terse(Box<FactsCase>),
+}
+
+fn over_facts(
+    path: &Path,
+    alerts: &[Alert],
+    config: &Config,
+    now: Timestamp,
+) -> anyhow::Result<Vec<Rehearsal>> {
+    let given = given(path)?;
     let names = service::names(config);
-    let policies = PolicyStore::open(config.policies.clone(), names, facts.at);
+    let policies = PolicyStore::open(config.policies.clone(), names, now);
     warn(&policies);
     let policies = policies.current();
-    let decide = |alert| rehearse_over(facts.clone(), alert, &policies, &config.rails);
+    let decide = |alert| {
+        let facts = match &given {
+            Given::Whole(facts) => (**facts).clone(),
+            Given::Terse(facts) => {
+                let policy = policies.winner(alert);
+                let wanted = policy.and_then(|policy| policy.resolve_target(alert).ok());
+                let queries = policy.map(|policy| policy.spec.queries.clone()).unwrap_or_default();
+                facts.facts(now, wanted.as_ref(), &queries)
+            }
+        };
+        rehearse_over(facts, alert, &policies, &config.rails)
+    };
     Ok(alerts.iter().map(decide).collect())
+}
+
+fn given(path: &Path) -> anyhow::Result<Given> {
+    let text = read(path)?;
+    if let Ok(facts) = serde_json::from_str(&text) {
+        return Ok(Given::Whole(Box::new(facts)));
+    }
+    let file = SourceFile { path: Arc::from(path), text: Arc::from(text) };
+    match read_facts(&file) {
+        Ok(facts) => Ok(Given::Terse(Box::new(facts.value))),
+        Err(problems) => {
+            let lines: Vec<_> = problems.iter().map(|problem| problem.one_line()).collect();
+            bail!("the facts cannot be used:\n{}", lines.join("\n"))
+        }
+    }
 }
 
 /// A text file of a bounded size.

@@ -3,16 +3,18 @@
 //!
 //! Shows; decides nothing. The words come from the domain.
 
+mod facts;
 mod next;
+
+pub use facts::facts;
 
 use super::incidents::outcome_tone;
 use super::page::Page;
 use super::table::Tone;
 use crate::domain::alert::Alert;
-use crate::domain::diagnosis::Finding;
-use crate::domain::event::Preview;
+use crate::domain::diagnosis::{Conclusion, Finding};
+use crate::domain::event::{Outcome, Preview};
 use crate::domain::explain::{clock, meaning, mode};
-use crate::domain::facts::Fact;
 use crate::domain::gate::evidence::mode_name;
 use crate::domain::gate::{Ruling, Stand, Verdict};
 use crate::domain::id::Digest;
@@ -65,12 +67,9 @@ pub fn whole(page: &mut Page, detail: &IncidentDetail) {
 fn alerts(page: &mut Page, incident: &Incident) {
     page.heading("alert");
     for (index, attached) in incident.alerts.iter().enumerate() {
-        match attached.resolved {
-            None => alert(page, &attached.alert, index == 0),
-            Some(at) => {
-                alert(page, &attached.alert, index == 0);
-                page.detail(Tone::Good, &format!("resolved {}", clock(at)));
-            }
+        alert(page, &attached.alert, index == 0);
+        if let Some(at) = attached.resolved {
+            page.detail(Tone::Good, &format!("resolved {}", clock(at)));
         }
     }
 }
@@ -107,11 +106,12 @@ pub fn policy(page: &mut Page, incident: &Incident) {
 /// What it is about, and how that stands.
 pub fn target_section(page: &mut Page, incident: &Incident) {
     page.heading("target");
-    if let (true, wanted) = (incident.targets.is_empty(), &incident.wanted) {
-        match wanted {
-            Ok(wanted) => page.line(&format!("{wanted} (not found yet)")),
-            Err(why) => page.toned(Tone::Attention, why),
+    match &incident.wanted {
+        Ok(wanted) if incident.targets.is_empty() => {
+            page.line(&format!("{wanted} (not found yet)"))
         }
+        Ok(_) => {}
+        Err(why) => page.toned(Tone::Attention, why),
     }
     for target in &incident.targets {
         let seen = incident.facts.iter().flat_map(|facts| &facts.targets);
@@ -152,7 +152,6 @@ fn one_line(text: &str) -> String {
 }
 
 fn cause_tone(finding: &Finding, cause: &str) -> Tone {
-    use crate::domain::diagnosis::Conclusion;
     match &finding.conclusion {
         Conclusion::Cause { name } if name == cause => Tone::Good,
         Conclusion::Unknown { name, .. } if name == cause => Tone::Attention,
@@ -274,102 +273,6 @@ fn timeline(page: &mut Page, history: &[HistoryLine]) {
     }
 }
 
-/// Every fact with where it came from and how old it was.
-pub fn facts(page: &mut Page, facts: &crate::domain::facts::Facts) {
-    page.heading(&format!("facts of {}", clock(facts.at)));
-    for workload in facts.targets.iter().chain(&facts.related) {
-        let counts = workload.replicas;
-        page.line(&workload.target.to_string());
-        let ready = format!("{} of {} ready", counts.ready, counts.desired);
-        let rollout = match workload.rollout.started {
-            Some(started) => format!("; newest revision since {}", clock(started)),
-            None => String::new(),
-        };
-        page.detail(Tone::Usual, &format!("replicas: {ready}{rollout}"));
-        if !workload.rollout.message.is_empty() {
-            page.detail(Tone::Usual, &format!("rollout: {}", workload.rollout.message));
-        }
-        let mut fact = |name: &str, text: String| {
-            page.detail(Tone::Usual, &format!("{name}: {text}"));
-        };
-        fact("revisions", told(&workload.revisions, facts.at, |it| numbered(it)));
-        fact("pods", told(&workload.pods, facts.at, |it| pods(it)));
-        fact(
-            "events",
-            told(&workload.events, facts.at, |it| {
-                let warnings = it.iter().filter(|event| event.severity == "Warning");
-                let reasons: Vec<_> = warnings.take(SHOWN).map(|it| it.reason.as_str()).collect();
-                if reasons.is_empty() {
-                    format!("{}, no warning", it.len())
-                } else {
-                    format!("{}, warnings: {}", it.len(), reasons.join(", "))
-                }
-            }),
-        );
-        fact("logs", told(&workload.logs, facts.at, |it| format!("{} excerpts", it.len())));
-        fact(
-            "autoscaler",
-            told(&workload.autoscaler, facts.at, |it| {
-                format!("{} ({} to {})", it.name, it.min, it.max)
-            }),
-        );
-        fact(
-            "disruption budgets",
-            told(&workload.budgets, facts.at, |it| {
-                let each =
-                    it.iter().map(|it| format!("{} ({} may go)", it.name, it.disruptions_allowed));
-                listed(each.collect())
-            }),
-        );
-        fact(
-            "nodes",
-            told(&workload.nodes, facts.at, |it| {
-                let troubled = it.iter().filter(|node| !node.ready || !node.trouble.is_empty());
-                let names: Vec<_> = troubled.map(|node| node.name.clone()).collect();
-                format!("{}, in trouble: {}", it.len(), listed(names))
-            }),
-        );
-    }
-    for (name, fact) in &facts.queries {
-        let text = told(fact, facts.at, ToString::to_string);
-        page.line(&format!("query {name}: {text}"));
-    }
-}
-
-/// Entries of a list that are shown by name.
-const SHOWN: usize = 5;
-
-fn listed(names: Vec<String>) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
-fn numbered(revisions: &[crate::domain::facts::Revision]) -> String {
-    let each = revisions.iter().take(SHOWN).map(|it| {
-        let mark = if it.current { ", current" } else { "" };
-        format!("{} (since {}{mark})", it.number, clock(it.created))
-    });
-    listed(each.collect())
-}
-
-fn pods(pods: &[crate::domain::facts::Pod]) -> String {
-    let ready = pods.iter().filter(|pod| pod.ready).count();
-    let restarts: i64 = pods.iter().map(crate::domain::facts::Pod::restarts).sum();
-    let failing = pods.iter().filter_map(crate::kubernetes::reader::pods::failure).next();
-    let failing = failing.map_or_else(String::new, |why| format!("; {why}"));
-    format!("{}, {ready} ready, {restarts} restarts{failing}", pods.len())
-}
-
-/// A fact in words, with its source and its age when the facts were complete.
-fn told<T>(fact: &Fact<T>, at: jiff::Timestamp, value: impl Fn(&T) -> String) -> String {
-    let age = crate::domain::explain::ago(fact.at(), at);
-    let source = one_line(fact.source());
-    match fact {
-        Fact::Known { value: known, .. } => format!("{} ({source}, {age})", value(known)),
-        Fact::Absent { .. } => format!("none ({source}, {age})"),
-        Fact::Unknown { why, .. } => format!("unknown: {why} ({source}, {age})"),
-    }
-}
-
 /// What an ending means, for a page and for the decision that was only rehearsed.
 pub fn ending(mode: Mode, ruling: Ruling) -> &'static str {
     match ruling {
@@ -387,6 +290,6 @@ pub fn ending(mode: Mode, ruling: Ruling) -> &'static str {
 }
 
 /// What an outcome means.
-fn outcome_line(outcome: crate::domain::event::Outcome) -> String {
+fn outcome_line(outcome: Outcome) -> String {
     format!("{}: {}", outcome.name(), meaning(outcome))
 }

@@ -3,6 +3,7 @@
 mod admin;
 mod api;
 mod auth;
+mod cli;
 mod config;
 mod house;
 mod journal;

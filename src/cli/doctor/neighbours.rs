@@ -24,7 +24,10 @@ async fn prometheus(config: &Config, policies: &PolicySet) -> Finding {
     let asking = policies
         .iter()
         .filter(|policy| !policy.spec.queries.is_empty() || policy.spec.verify.query.is_some());
-    let asking: Vec<_> = asking.map(|policy| policy.name.as_str()).collect();
+    let mut asking: Vec<_> = asking.map(|policy| policy.name.as_str()).collect();
+    if config.rails.monitoring.as_ref().is_some_and(|monitoring| monitoring.query.is_some()) {
+        asking.push("`rails.monitoring`");
+    }
     let prometheus = match outbound::prometheus(config) {
         Ok(Some(prometheus)) => prometheus,
         Ok(None) if asking.is_empty() => {
