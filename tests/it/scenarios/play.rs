@@ -1,0 +1,313 @@
+//! Plays a scenario in a world of its own and tells it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use orderly::clock::Clock as _;
+use orderly::domain::alert::Alert;
+use orderly::domain::event::{Event, Stream};
+use orderly::domain::id::IncidentId;
+use orderly::domain::policy::choice::PolicySet;
+use orderly::domain::policy::spec::PolicyDocument;
+use orderly::engine::{Decided, DecisionError};
+use orderly::journal::codec;
+use orderly::journal::faults::Fault as JournalFault;
+use orderly::journal::verify::verify;
+use orderly::sandbox::{
+    Contents, Fault, FaultMatch, FaultOutcome, QueryAnswer, QueryMatch, View, fingerprint,
+};
+use serde_json::Value;
+
+use super::Teller;
+use super::script::{Policy, Query, Scenario, Step};
+use crate::world::{Setting, World, policy_set};
+
+/// How long a phase is waited for: longer than any time of a shipped policy.
+const PATIENCE: SignedDuration = SignedDuration::from_hours(3);
+
+/// A scenario under way.
+struct Play {
+    world: World,
+    teller: Teller,
+    alerts: BTreeMap<String, Alert>,
+    /// The digests of the plans, in the order in which they were made.
+    plans: Vec<String>,
+    told: u64,
+}
+
+/// Plays a scenario; gives its transcript.
+pub async fn play(scenario: Scenario) -> String {
+    let setting = Setting {
+        rails: scenario.rails,
+        watch_alertmanager: scenario.alertmanager,
+        contents: if scenario.cluster.empty { Contents::Empty } else { Contents::Demo },
+        ..Setting::default()
+    };
+    let world = World::of(policies(&scenario.policies), setting).await;
+    if !scenario.cluster.manifests.is_empty() {
+        world.sandbox.apply_yaml(&scenario.cluster.manifests).expect("applied");
+    }
+    world.clock.advance(scenario.cluster.age.get());
+    world.sandbox.tick();
+    for query in scenario.queries {
+        answer(&world, query);
+    }
+    let teller = Teller::new(world.clock.now());
+    let mut play = Play { world, teller, alerts: BTreeMap::new(), plans: Vec::new(), told: 0 };
+    for step in scenario.steps {
+        play.step(step).await;
+        play.world.settle().await;
+        play.tell().await;
+    }
+    let report = verify(play.world.engine.journal().reader(), None).await.expect("readable");
+    assert!(report.is_sound(), "{report:?}");
+    play.teller.text
+}
+
+fn policies(all: &[Policy]) -> Arc<PolicySet> {
+    let documents = all.iter().map(|policy| {
+        let mut document: Value = match (&policy.file, &policy.inline) {
+            (Some(file), None) => {
+                let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+                let text = std::fs::read_to_string(root.join(file)).expect("a policy");
+                serde_saphyr::from_str(&text).expect("yaml")
+            }
+            (None, Some(inline)) => inline.clone(),
+            _ => panic!("a policy is a file or inline"),
+        };
+        if let Some(mode) = policy.mode {
+            document["spec"]["mode"] = serde_json::to_value(mode).expect("a word");
+        }
+        if let Some(spec) = &policy.spec {
+            json_patch::merge(&mut document["spec"], spec);
+        }
+        let _valid: PolicyDocument = serde_json::from_value(document.clone()).expect("a policy");
+        document.to_string()
+    });
+    policy_set(&documents.collect::<Vec<_>>())
+}
+
+fn answer(world: &World, query: Query) {
+    let on = QueryMatch::Contains(vec![query.contains.clone()]);
+    world.sandbox.set_query(on, move |view: &View<'_>| {
+        let bad = query.serves.as_ref().is_some_and(|serves| {
+            view.serves_image(&serves.namespace, &serves.workload, &serves.image)
+        });
+        QueryAnswer::value(if bad { query.bad } else { query.good })
+    });
+}
+
+impl Play {
+    async fn step(&mut self, step: Step) {
+        match step {
+            Step::Fire { name, labels } => self.fire(name, &labels).await,
+            Step::Repeat { name, times } => {
+                self.say(&format!("Alertmanager delivers `{name}` {times} more times"));
+                let alert = self.alerts[&name].clone();
+                for _ in 0..times {
+                    self.world.deliver(vec![alert.clone()]).await;
+                }
+            }
+            Step::Resolve { name } => {
+                self.say(&format!("`{name}` resolves"));
+                let alert = self.alerts[&name].clone();
+                self.world.sandbox.alertmanager().resolve(&fingerprint(&alert.labels));
+                self.world.resolve(&alert).await;
+            }
+            Step::Until { name, phase } => self.until(&name, &phase).await,
+            Step::Pass(time) => self.pass(time.get()).await,
+            Step::SetImage { resource, namespace, workload, container, image } => {
+                self.say(&format!("somebody deploys {image} to {namespace}/{workload}"));
+                let place = (namespace.as_str(), workload.as_str());
+                let set = self.world.sandbox.set_image(&resource, place, &container, &image);
+                set.expect("set");
+            }
+            Step::Patch { resource, namespace, name, patch } => {
+                self.say(&format!("somebody changes {namespace}/{name}: {patch}"));
+                let patched = self.world.sandbox.patch(&resource, &namespace, &name, &patch);
+                patched.expect("patched");
+            }
+            Step::Silence { labels, lasts } => {
+                self.say(&format!("a silence for {lasts}"));
+                let now = self.world.clock.now();
+                let until = now.saturating_add(lasts.get()).expect("in range");
+                self.world.sandbox.alertmanager().silence(&labels, now, until);
+            }
+            Step::Crash { kind, stored } => {
+                let when = if stored { "after" } else { "before" };
+                self.say(&format!("the service will die right {when} {kind} is stored"));
+                let fault =
+                    if stored { JournalFault::CrashAfter } else { JournalFault::CrashBefore };
+                self.world.journal_faults.at(kind.leak(), fault);
+            }
+            Step::Drop { verb, resource, carried_out } => {
+                let when = if carried_out { "after" } else { "before" };
+                self.say(&format!("the connection will break {when} the next {verb} {resource}"));
+                let outcome =
+                    if carried_out { FaultOutcome::DropAfter } else { FaultOutcome::DropBefore };
+                let on = FaultMatch::write(&verb, &resource);
+                self.world.sandbox.fault(Fault::once(on, outcome));
+            }
+            Step::ExpectImage { resource, namespace, workload, contains } => {
+                let object = self.world.sandbox.get(&resource, &namespace, &workload);
+                let object = object.expect("it exists");
+                let image = &object["spec"]["template"]["spec"]["containers"][0]["image"];
+                assert!(image.as_str().is_some_and(|it| it.contains(&contains)), "{image}");
+            }
+            Step::ExpectWrites(wanted) => {
+                let writes = self.world.sandbox.writes();
+                let changing = writes.iter().filter(|entry| entry.resource != "events").count();
+                assert_eq!(changing, wanted, "{writes:#?}\n{}", self.teller.text);
+            }
+            step @ (Step::Approve { .. }
+            | Step::Refuse { .. }
+            | Step::Abort { .. }
+            | Step::KillSwitch { .. }) => self.decide(step).await,
+            Step::Restart => {
+                self.say("the service is killed and started again");
+                take_mut(self, World::restart).await;
+            }
+        }
+    }
+
+    async fn decide(&mut self, step: Step) {
+        let said = match step {
+            Step::Approve { name, by, digest_of } => {
+                let digest = digest_of.map(|number| self.plans[number - 1].clone());
+                let (id, digest) = (self.incident(&name), digest.as_deref());
+                let person = World::person(&by);
+                let done = self.world.engine.approve(&id, person, digest, None).await;
+                format!("{by} approves {}: {}", digest.unwrap_or("what stands"), came_of(done))
+            }
+            Step::Refuse { name, by, reason } => {
+                let (id, person) = (self.incident(&name), World::person(&by));
+                let done = self.world.engine.refuse(&id, person, reason).await;
+                format!("{by} refuses: {}", came_of(done))
+            }
+            Step::Abort { name, by, reason } => {
+                let (id, person) = (self.incident(&name), World::person(&by));
+                let done = self.world.engine.abort(&id, person, reason).await;
+                format!("{by} aborts: {}", came_of(done))
+            }
+            Step::KillSwitch { on, by, reason } => {
+                let person = World::person(&by);
+                let set = self.world.engine.set_kill_switch(on, person, reason).await;
+                set.expect("set");
+                format!("{by} turns the kill switch {}", if on { "on" } else { "off" })
+            }
+            _ => unreachable!("not a decision"),
+        };
+        self.say(&said);
+    }
+
+    async fn fire(&mut self, name: String, labels: &BTreeMap<String, String>) {
+        let mut labels = labels.clone();
+        if let Some(workload) = labels.get("pod").and_then(|pod| pod.strip_prefix("of:")) {
+            let pods = self.world.sandbox.pods_of(&labels["namespace"], workload);
+            let pod = pods[0]["metadata"]["name"].as_str().expect("text").to_owned();
+            labels.insert("pod".to_owned(), pod);
+        }
+        self.say(&format!("`{name}` fires"));
+        let pairs: Vec<_> = labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let alert = self.world.alert(&pairs);
+        let alertmanager = self.world.sandbox.alertmanager();
+        alertmanager.fire(labels.clone(), BTreeMap::new(), alert.starts_at);
+        self.teller.name(&alert.fingerprint.to_string(), "alert");
+        self.teller.name(&IncidentId::of(alert.episode()).to_string(), "incident");
+        self.alerts.insert(name, alert.clone());
+        self.world.deliver(vec![alert]).await;
+    }
+
+    fn incident(&self, name: &str) -> IncidentId {
+        IncidentId::of(self.alerts[name].episode())
+    }
+
+    fn say(&mut self, what: &str) {
+        self.teller.script(self.world.clock.now(), what);
+    }
+
+    async fn until(&mut self, name: &str, phase: &str) {
+        let alert = self.alerts[name].clone();
+        let end = self.world.clock.now().saturating_add(PATIENCE).expect("in range");
+        loop {
+            self.revive().await;
+            self.world.settle().await;
+            let incident = self.world.incident(&alert).await;
+            if incident.is_some_and(|it| it.phase.name() == phase) {
+                return;
+            }
+            if self.world.clock.now() >= end {
+                self.tell().await;
+                panic!("`{name}` is never {phase}:\n{}", self.teller.text);
+            }
+            self.world.tick().await;
+        }
+    }
+
+    async fn pass(&mut self, time: SignedDuration) {
+        self.world.pass(time).await;
+        self.revive().await;
+    }
+
+    /// Starts a service that died.
+    async fn revive(&mut self) {
+        if self.world.engine.journal().subscribe().has_changed().is_err() {
+            self.tell().await;
+            self.say("the service died and is started again");
+            take_mut(self, World::restart).await;
+        }
+    }
+
+    /// Tells what was appended since the last time.
+    async fn tell(&mut self) {
+        let page = self.world.engine.journal().read(self.told + 1, 0).await.expect("readable");
+        for entry in page {
+            self.told = entry.seq;
+            let recorded = codec::decode(&entry).expect("an event");
+            if let Event::PlanProposed { digest, .. } = &recorded.event
+                && !self.plans.contains(&digest.short())
+            {
+                self.plans.push(digest.short());
+            }
+            let quiet = match &recorded.event {
+                Event::AlertsReceived { .. } => true,
+                Event::AlertsCorrelated { ignored_total, duplicates, .. } => {
+                    *ignored_total == 0 && *duplicates == 0
+                }
+                _ => false,
+            };
+            if quiet {
+                continue;
+            }
+            let of = match &recorded.stream {
+                Stream::Incident(id) => {
+                    let mut names = self.alerts.iter();
+                    let name = names.find(|(_, it)| IncidentId::of(it.episode()) == *id);
+                    name.map_or_else(String::new, |(name, _)| format!("[{name}] "))
+                }
+                Stream::Intake => "[intake] ".to_owned(),
+                Stream::Control => "[control] ".to_owned(),
+            };
+            self.teller.event(recorded.at, &of, &recorded.event);
+        }
+    }
+}
+
+fn came_of(decided: Result<Decided, DecisionError>) -> String {
+    match decided {
+        Ok(Decided::Noted(_)) => "noted".to_owned(),
+        Ok(Decided::Already(_)) => "said before".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Replaces the world by what `change` makes of it.
+async fn take_mut<F>(play: &mut Play, change: impl FnOnce(World) -> F)
+where
+    F: Future<Output = World>,
+{
+    let spare = World::of(policy_set(&[]), Setting { contents: Contents::Empty, ..Setting::default() });
+    let world = std::mem::replace(&mut play.world, spare.await);
+    play.world = change(world).await;
+}
