@@ -65,7 +65,7 @@ pub fn check(files: &[SourceFile], names: &Names) -> Report {
             Err(diagnostic) => {
                 let why = diagnostic.one_line();
                 report.refused.push(RefusedPolicy { name: None, file: file.clone(), why });
-                report.diagnostics.push(diagnostic);
+                report.diagnostics.push(*diagnostic);
             }
         }
     }

@@ -54,10 +54,10 @@ struct Field {
 ///
 /// # Errors
 /// That the file is not YAML.
-pub fn parse(file: &SourceFile) -> Result<Vec<ParsedPolicy>, Diagnostic> {
+pub fn parse(file: &SourceFile) -> Result<Vec<ParsedPolicy>, Box<Diagnostic>> {
     let documents = yaml::parse(&file.text).map_err(|error| {
         let span = error.offset..error.offset + 1;
-        Diagnostic::at(file, span, Severity::Error, "yaml", error.message)
+        Box::new(Diagnostic::at(file, span, Severity::Error, "yaml", error.message))
     })?;
     Ok(documents.iter().map(|node| read(file, node)).collect())
 }

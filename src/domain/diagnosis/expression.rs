@@ -251,7 +251,7 @@ impl VariableResolver for Scope<'_> {
             None if self.queries_hidden && variable == "queries" => None,
             None => self.view.value(variable),
         };
-        value.map(|value| CowVal::Borrowed(value))
+        value.map(CowVal::Borrowed)
     }
 }
 

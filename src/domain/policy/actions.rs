@@ -94,10 +94,10 @@ fn scale(checks: &mut Checks<'_>, spec: &ScaleSpec, path: &FieldPath) {
     {
         error(checks, &path.key("min"), format!("`min` {min} is above `max` {max}"));
     }
-    if let Some(to) = spec.to {
-        if spec.min.is_some_and(|min| to < min) || spec.max.is_some_and(|max| to > max) {
-            error(checks, &path.key("to"), format!("`to` {to} is outside `min` and `max`"));
-        }
+    if let Some(to) = spec.to
+        && (spec.min.is_some_and(|min| to < min) || spec.max.is_some_and(|max| to > max))
+    {
+        error(checks, &path.key("to"), format!("`to` {to} is outside `min` and `max`"));
     }
 }
 

@@ -188,16 +188,19 @@ impl Trial<'_> {
     ) -> Vec<Event> {
         let stamp = Stamp { time: incident.opened };
         let spec = &incident.policy.spec;
-        let planned = action::plan(actions, self.facts, stamp).and_then(|steps| {
-            let plan = Plan { cause, policy: incident.policy.digest, steps };
-            match check::check(&plan, spec, actions, self.facts) {
-                Ok(()) => Ok(plan),
-                Err(violation) => {
-                    let why = action::Impossible::RefusedByCheck { violation };
-                    Err(("plan".to_owned(), why))
+        let planned = match action::plan(actions, self.facts, stamp) {
+            Ok(steps) => {
+                let plan = Plan { cause, policy: incident.policy.digest, steps };
+                match check::check(&plan, spec, actions, self.facts) {
+                    Ok(()) => Ok(plan),
+                    Err(violation) => {
+                        let why = action::Impossible::RefusedByCheck { violation };
+                        Err(("plan".to_owned(), why))
+                    }
                 }
             }
-        });
+            Err(impossible) => Err(impossible),
+        };
         match planned {
             Ok(plan) => {
                 let steps = plan.steps.iter();
