@@ -3,6 +3,7 @@
 //!
 //! Facts are written tersely: what is not said is as in a healthy cluster.
 
+pub mod compare;
 pub mod expect;
 pub mod facts;
 pub mod pods;
