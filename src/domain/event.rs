@@ -488,3 +488,7 @@ impl Stream {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "event_tests.rs"]
+mod tests;
