@@ -139,6 +139,11 @@ fn check_patch(
     if !rolls_back && (!same || undone.len() != done.len()) {
         return Err(format!("undoing `{}` would touch other fields than it does", action.name()));
     }
+    for (path, value) in undone.iter().filter(|_| !rolls_back) {
+        if !values::is_live(object, workload, body, path, value) {
+            return Err(format!("undoing it would not bring back {}", path.join(".")));
+        }
+    }
     if change.postcondition.is_empty() {
         return Err("nobody could see whether it was applied".to_owned());
     }

@@ -127,7 +127,7 @@ fn values() -> Vec<Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4_096, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_024, ..ProptestConfig::default() })]
 
     /// Something is put into the patch, or something in it is replaced, anywhere.
     #[test]

@@ -385,7 +385,9 @@ fn outside(node: &Node) -> Vec<Node> {
                 nodes.push(agreed.with([yes]));
             }
         // One that the receiver let through although nobody is asked any more, or of whom it came.
-        } else if let Some(late) = node.spend(|left| &mut left.late_yeses) {
+        } else if (index < said || !open || !asking)
+            && let Some(late) = node.spend(|left| &mut left.late_yeses)
+        {
             nodes.push(late.with([yes]));
         }
     }
