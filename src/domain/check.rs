@@ -128,9 +128,21 @@ fn check_patch(
         }
         values::check(action, object, workload, body, &path, value)?;
     }
-    if let Some((path, _)) = leaves(change.inverse.body()).into_iter().find(|(path, _)| !fits(path))
-    {
+    let undone = leaves(change.inverse.body());
+    let done = leaves(body);
+    let same = undone.iter().all(|(path, _)| done.iter().any(|(done, _)| done == path));
+    // What a rollback undoes is a whole template, held against the live one by `in_history`.
+    let rolls_back = matches!(action, ActionSpec::Rollback(_));
+    if let Some((path, _)) = undone.iter().find(|(path, _)| !fits(path)) {
         return Err(format!("undoing `{}` may not set {}", action.name(), path.join(".")));
+    }
+    if !rolls_back && (!same || undone.len() != done.len()) {
+        return Err(format!("undoing `{}` would touch other fields than it does", action.name()));
+    }
+    for (path, value) in undone.iter().filter(|_| !rolls_back) {
+        if !values::is_live(object, workload, body, path, value) {
+            return Err(format!("undoing it would not bring back {}", path.join(".")));
+        }
     }
     if change.postcondition.is_empty() {
         return Err("nobody could see whether it was applied".to_owned());

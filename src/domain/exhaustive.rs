@@ -376,15 +376,18 @@ fn outside(node: &Node) -> Vec<Node> {
     let Some(digest) = question.map(|question| question.digest) else { return nodes };
     let asking = matches!(node.incident.phase, Phase::Asking);
     let open = question.is_some_and(|question| node.now < question.expires);
-    for name in ["alice", "bob"] {
+    let said = question.map_or(0, |question| question.given.len());
+    for (index, name) in ["alice", "bob"].into_iter().enumerate() {
         let yes = Event::ApprovalGiven { digest, by: person(name), reason: None };
-        if asking && open {
+        if asking && open && index == said {
             if let Some(mut agreed) = node.spend(|left| &mut left.yeses) {
                 agreed.world.yes.push((digest, name));
                 nodes.push(agreed.with([yes]));
             }
-        // One that the receiver let through although nobody is asked any more.
-        } else if let Some(late) = node.spend(|left| &mut left.late_yeses) {
+        // One that the receiver let through although nobody is asked any more, or of whom it came.
+        } else if (index < said || !open || !asking)
+            && let Some(late) = node.spend(|left| &mut left.late_yeses)
+        {
             nodes.push(late.with([yes]));
         }
     }
@@ -484,7 +487,6 @@ fn explore_pairs(spec: &PolicySpec, left: Budget) -> (usize, BTreeMap<Outcome, u
             *second(&mut left) += 1;
             let (found, ends) = explore(spec.clone(), left);
             states += found;
-            eprintln!("{found}");
             for (outcome, count) in ends {
                 *all.entry(outcome).or_insert(0) += count;
             }
@@ -505,12 +507,21 @@ fn every_sequence_without_people_keeps_the_promises() {
 
 #[test]
 fn every_sequence_with_people_keeps_the_promises() {
-    let left = Budget { yeses: 4, ..Budget::default() };
-    let (states, ends) = explore_pairs(&spec("approval", 2, 1), left);
+    let left = Budget { yeses: 2, ..Budget::default() };
+    let (states, ends) = explore_pairs(&spec("approval", 1, 1), left);
     assert!(states > 5_000, "{states}");
     for outcome in [Outcome::Fixed, Outcome::Expired, Outcome::Refused] {
         assert!(ends.contains_key(&outcome), "{outcome:?} is never reached");
     }
+}
+
+#[test]
+fn two_people_are_two_people_and_their_yes_is_for_one_plan() {
+    let left = Budget { yeses: 4, late_yeses: 1, foreign_changes: 1, ..Budget::default() };
+    let (states, ends) = explore(spec("approval", 2, 1), left);
+    println!("{states} states, ends: {ends:?}");
+    assert!(states > 1_000, "{states}");
+    assert!(ends.contains_key(&Outcome::Fixed) && ends.contains_key(&Outcome::Expired));
 }
 
 #[test]

@@ -188,11 +188,19 @@ mod tests {
         assert_eq!(quantity("1.5Gi").to_string(), "1536Mi");
         assert_eq!(quantity("512Mi").times(2.0).to_string(), "1Gi");
         assert!(quantity("4Gi") > quantity("4G"));
+        assert_eq!(quantity("1500u"), quantity("2m"));
+        assert_eq!(quantity("1n"), quantity("1m"));
+        let mebibyte = quantity("1Mi");
+        assert_eq!(quantity("563.2Mi").rounded_up_to(mebibyte), quantity("564Mi"));
+        assert_eq!(quantity("564Mi").rounded_up_to(mebibyte), quantity("564Mi"));
+        assert_eq!(quantity("7m").rounded_up_to(Quantity::whole(0)), quantity("7m"));
     }
 
     #[test]
     fn what_is_not_a_quantity_is_refused() {
-        for text in ["", "Mi", "-1", "1.2.3", "1 Gi", "1gi", "NaN", "999999999999999999999Ei"] {
+        for text in
+            ["", "Mi", "-1", "1.2.3", "1 Gi", "1gi", "NaN", "999999999999999999999Ei", "1e19"]
+        {
             assert!(text.parse::<Quantity>().is_err(), "{text}");
         }
     }

@@ -267,3 +267,7 @@ fn bounds(spec: &QuerySpec) -> String {
         (None, None) => "nothing asked for".to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "resolution_tests.rs"]
+mod tests;

@@ -19,10 +19,6 @@ use super::quantity::Quantity;
 pub const NOW: Timestamp = Timestamp::constant(1_795_316_400, 0);
 pub const NAMESPACE: &str = "ai-agents";
 
-pub fn minutes(minutes: i64) -> SignedDuration {
-    SignedDuration::from_mins(minutes)
-}
-
 pub fn ago(minutes: i64) -> Timestamp {
     NOW - SignedDuration::from_mins(minutes)
 }

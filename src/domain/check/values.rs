@@ -226,6 +226,31 @@ fn probe(spec: &SetProbeSpec, container: &Value, field: &str, value: &Value) -> 
     }
 }
 
+/// Whether the field at `path` has that value now.
+pub fn is_live(
+    object: &ObjectRef,
+    workload: &Workload,
+    body: &Value,
+    path: &[String],
+    value: &Value,
+) -> bool {
+    let spec = match (&object.subresource, workload.autoscaler.known()) {
+        (Some(_), _) => return value.as_i64() == Some(workload.replicas.desired),
+        (None, Some(owner)) if owner.uid == object.uid => {
+            return value.as_i64() == Some(owner.min);
+        }
+        (None, _) => &workload.object,
+    };
+    let named = container(None, workload, body).ok();
+    let live = path.iter().try_fold(spec, |found, part| match part.as_str() {
+        "[0]" => named,
+        part => found.get(part),
+    });
+    let live = live.unwrap_or(&Value::Null);
+    let amount = |value: &Value| serde_json::from_value::<Quantity>(value.clone()).ok();
+    live == value || (amount(live).is_some() && amount(live) == amount(value))
+}
+
 /// A rollback may only bring back a template that the cluster's own history holds, with the
 /// evidence that the policy asks for; and its inverse only the template that there is.
 pub fn in_history(

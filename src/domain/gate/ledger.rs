@@ -261,3 +261,7 @@ fn touched(plan: &Plan, targets: &[Target]) -> BTreeSet<Target> {
     }
     touched
 }
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

@@ -9,6 +9,8 @@ pub mod evidence;
 pub mod freeze;
 pub mod ledger;
 pub mod rails;
+#[cfg(test)]
+mod tests;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
