@@ -50,9 +50,9 @@ impl Intake for Recorder {
             if let Some(refused) = self.refuse.lock().unwrap().clone() {
                 return Err(refused);
             }
-            let alerts = alerts.len();
+            let accepted = Accepted { alerts: alerts.len() };
             self.taken.lock().unwrap().push((delivery, alerts));
-            Ok(Accepted { alerts })
+            Ok(accepted)
         })
     }
 }
