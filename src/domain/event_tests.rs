@@ -84,7 +84,7 @@ fn all() -> Vec<Event> {
         Event::StepOutcomeUnknown { step: 1, why: reason() },
         Event::StepNotApplied { step: 1, evidence: "generation 3".to_owned() },
         Event::ProgressNoted { progress: progress() },
-        Event::ResolutionMet { progress: progress() },
+        Event::ResolutionMet { progress: progress(), healthy: Vec::new() },
         Event::ResolutionMissed { progress: progress() },
         Event::FallbackChosen { index: 1, action: "restart".to_owned() },
         Event::GivenUp { outcome: Outcome::NotFixed, reason: reason() },
