@@ -22,7 +22,7 @@ use crate::domain::policy::choice::PolicySet;
 use crate::domain::policy::compiled::CompiledPolicy;
 use crate::domain::policy::spec::{ActionSpec, Mode};
 use crate::kubernetes::diff;
-use crate::kubernetes::writer::{DryRun, Mark};
+use crate::kubernetes::writer::{Again, DryRun, Mark};
 
 use super::board::Board;
 use super::collect::{self, CollectError, Surroundings};
@@ -100,6 +100,10 @@ pub async fn preview(shared: &Shared, incident: &Incident, plan: &Plan) -> Previ
                 let changes = diff::fields(&before, &after);
                 let changes = changes.iter().map(ToString::to_string).collect();
                 previews.push(Preview { diff: diff::unified(&before, &after), changes });
+            }
+            // Busy is no answer to the question: it is asked again.
+            DryRun::Refused(refusal) if matches!(refusal.again, Again::Later { .. }) => {
+                return Previewed::Unavailable(refusal.to_string());
             }
             DryRun::Refused(refusal) => {
                 let message = refusal.to_string();
