@@ -26,8 +26,10 @@ impl Engine {
     pub async fn at_rest(&self) -> Result<(), EngineError> {
         let shared = &self.shared;
         let mut activity = shared.activity.subscribe();
+        // What the follower was told of: an append whose acknowledgement was lost is not yet known.
+        let mut heads = shared.journal.subscribe();
         loop {
-            let head = shared.journal.head().await?.seq;
+            let head = *heads.borrow_and_update();
             // In this order: whoever was woken by what is followed is either still to be taken up,
             // or was taken up before the second look.
             let followed = activity.borrow_and_update().followed;
@@ -35,7 +37,7 @@ impl Engine {
             let Activity { working, due, .. } = *shared.activity.borrow();
             let due = due.is_some_and(|due| due <= shared.clock.now());
             let still = taken_up && !working && !due;
-            if still && followed >= head && shared.journal.head().await?.seq == head {
+            if still && followed >= head && *heads.borrow() == head {
                 return Ok(());
             }
             // The sender lives as long as `self`.

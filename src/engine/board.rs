@@ -65,6 +65,7 @@ struct Open {
     wanted: Option<TargetQuery>,
     targets: Vec<Target>,
     firing: BTreeSet<Episode>,
+    version: u64,
 }
 
 /// The board.
@@ -126,7 +127,7 @@ impl Board {
             self.remember(alert.episode(), id);
             self.orphans.remove(&alert.episode());
             let firing = BTreeSet::from([alert.episode()]);
-            let open = Open { summary, wanted, targets: Vec::new(), firing };
+            let open = Open { summary, wanted, targets: Vec::new(), firing, version: 1 };
             self.open.insert(id.clone(), open);
             return;
         }
@@ -140,6 +141,7 @@ impl Board {
             }
         }
         let Some(open) = self.open.get_mut(id) else { return };
+        open.version += 1;
         open.summary.touched = at;
         match event {
             Event::AlertAttached { alert } => {
@@ -193,6 +195,18 @@ impl Board {
         {
             phase.clone_into(&mut open.summary.phase);
         }
+    }
+
+    /// Corrects the count of an incident's events: a board that was loaded has not seen them all.
+    pub fn set_version(&mut self, id: &IncidentId, version: u64) {
+        if let Some(open) = self.open.get_mut(id) {
+            open.version = version;
+        }
+    }
+
+    /// How many events an open incident has.
+    pub fn version(&self, id: &IncidentId) -> Option<u64> {
+        self.open.get(id).map(|open| open.version)
     }
 
     fn remember(&mut self, episode: Episode, id: &IncidentId) {

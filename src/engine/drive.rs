@@ -45,8 +45,8 @@ const QUICKEST_LOOK: SignedDuration = SignedDuration::from_secs(1);
 /// How a worker leaves an incident.
 #[derive(Debug)]
 pub enum Rest {
-    /// To be looked at again then, or when something happens.
-    Until(Option<Timestamp>),
+    /// To be looked at again then, or when somebody else appends to it: it has so many events.
+    Until(Option<Timestamp>, u64),
     /// It is over.
     Over,
 }
@@ -76,7 +76,7 @@ pub(super) async fn drive(
     id: &IncidentId,
     stop: &CancellationToken,
 ) -> Result<Rest, EngineError> {
-    let Some(claim) = shared.claims.take(id) else { return Ok(Rest::Until(None)) };
+    let Some(claim) = shared.claims.take(id) else { return Ok(Rest::Until(None, 0)) };
     let hand = Hand::load(shared, claim).await?;
     let target = hand.incident.target_name();
     let span = tracing::info_span!("remediation", incident = %id, target);
@@ -88,13 +88,13 @@ async fn work(mut hand: Hand<'_>, stop: &CancellationToken) -> Result<Rest, Engi
     for _ in 0..MAX_TURNS {
         if stop.is_cancelled() {
             hand.flush().await?;
-            return Ok(Rest::Until(None));
+            return Ok(Rest::Until(None, hand.stored));
         }
         match hand.turn().await? {
             Turn::On => {}
             Turn::Reload => hand = Hand::load(shared, hand.claim).await?,
             Turn::Rest(until) => match hand.flush().await? {
-                Flushed::Stored => return Ok(Rest::Until(until)),
+                Flushed::Stored => return Ok(Rest::Until(until, hand.stored)),
                 Flushed::Overtaken => hand = Hand::load(shared, hand.claim).await?,
             },
             Turn::Over => match hand.flush().await? {

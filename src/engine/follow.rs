@@ -68,6 +68,7 @@ pub async fn load(shared: &Shared) -> Result<(), EngineError> {
     for id in &open {
         let incident = shared.load(id).await?;
         board.set_phase(id, incident.phase.name());
+        board.set_version(id, incident.version);
     }
     board.seen_through(head);
     *shared.board() = board;
@@ -129,11 +130,6 @@ fn note(shared: &Shared, recorded: &[Recorded], noted: u64) {
             shared.measure(event);
             if let Stream::Incident(id) = &event.stream {
                 touched.insert(id.clone());
-            }
-            if let (Stream::Control, Event::KillSwitchSet { .. } | Event::BreakerReset { .. }) =
-                (&event.stream, &event.event)
-            {
-                touched.extend(board.open().map(|summary| summary.id.clone()));
             }
         }
         if !touched.is_empty() {

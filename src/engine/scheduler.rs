@@ -22,7 +22,7 @@ const AGAIN: SignedDuration = SignedDuration::from_secs(5);
 pub async fn run(shared: Arc<Shared>, stop: CancellationToken) -> Result<(), EngineError> {
     let mut due: BTreeMap<IncidentId, Timestamp> = BTreeMap::new();
     let mut running: BTreeSet<IncidentId> = BTreeSet::new();
-    let mut again: BTreeSet<IncidentId> = BTreeSet::new();
+    let mut rested: BTreeMap<IncidentId, u64> = BTreeMap::new();
     let mut workers: JoinSet<(IncidentId, Result<Rest, EngineError>)> = JoinSet::new();
     loop {
         let now = shared.clock.now();
@@ -51,9 +51,9 @@ pub async fn run(shared: Arc<Shared>, stop: CancellationToken) -> Result<(), Eng
         tokio::select! {
             () = stop.cancelled() => break,
             ids = shared.wakes.next() => for id in ids {
-                if running.contains(&id) {
-                    again.insert(id);
-                } else {
+                // A worker's own events wake its incident too; they are no reason to cut a pause
+                // short. A worker that runs is asked when it rests.
+                if !running.contains(&id) && moved(&shared, &rested, &id) {
                     due.insert(id, now);
                 }
             },
@@ -63,18 +63,23 @@ pub async fn run(shared: Arc<Shared>, stop: CancellationToken) -> Result<(), Eng
                 })?;
                 running.remove(&id);
                 let until = match rest {
-                    Ok(Rest::Until(at)) => at,
+                    Ok(Rest::Until(at, version)) => {
+                        rested.insert(id.clone(), version);
+                        at
+                    }
                     Ok(Rest::Over) => {
                         due.remove(&id);
-                        again.remove(&id);
+                        rested.remove(&id);
                         continue;
                     }
                     Err(error) => {
                         tracing::error!(incident = %id, error = %chain(&error), "work stopped; it is taken up again");
-                        Some(shared.after(AGAIN))
+                        rested.remove(&id);
+                        due.insert(id, shared.after(AGAIN));
+                        continue;
                     }
                 };
-                if again.remove(&id) {
+                if moved(&shared, &rested, &id) {
                     due.insert(id, shared.clock.now());
                 } else if let Some(at) = until {
                     due.insert(id, at);
@@ -85,6 +90,11 @@ pub async fn run(shared: Arc<Shared>, stop: CancellationToken) -> Result<(), Eng
     }
     while workers.join_next().await.is_some() {}
     Ok(())
+}
+
+/// Whether anybody else appended to the incident since its worker rested.
+fn moved(shared: &Shared, rested: &BTreeMap<IncidentId, u64>, id: &IncidentId) -> bool {
+    rested.get(id).is_none_or(|version| shared.board().version(id) != Some(*version))
 }
 
 fn chain(error: &EngineError) -> String {

@@ -252,7 +252,8 @@ fn steps_out_of_order(events: &[Event]) -> Vec<String> {
         match event {
             Event::StepStarted { step, attempt, .. } => {
                 if let Some(before) = open.replace(*step) {
-                    wrong.push(format!("step {step}, try {attempt}, begins while {before} is open"));
+                    wrong
+                        .push(format!("step {step}, try {attempt}, begins while {before} is open"));
                 }
             }
             Event::StepFinished { .. }

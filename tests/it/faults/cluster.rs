@@ -170,7 +170,8 @@ async fn cell(point: Point, fate: Fate, often: Often) -> Result<(), String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_write_to_the_cluster_may_fail_in_every_way() {
-    let once = POINTS.iter().flat_map(|point| FATES.iter().map(|fate| (*point, *fate, Often::Once)));
+    let once =
+        POINTS.iter().flat_map(|point| FATES.iter().map(|fate| (*point, *fate, Often::Once)));
     let changing = [Point::Patch, Point::Scale, Point::DeletePod];
     let always =
         changing.iter().flat_map(|point| FATES.iter().map(|fate| (*point, *fate, Often::Always)));

@@ -100,7 +100,9 @@ impl Story {
              [sre], expiresAfter: 5m}}\n  verify: {{within: 2m, rollout: complete, alert: {verify}}}\n"
         );
         if self == Self::Missed {
-            rest.push_str("  onFailure: [{scale: {to: 3}}]\n  escalate: [{after: 10m, to: oncall}]\n");
+            rest.push_str(
+                "  onFailure: [{scale: {to: 3}}]\n  escalate: [{after: 10m, to: oncall}]\n",
+            );
         }
         let name = if self == Self::NotFound { "nothing" } else { "api" };
         policy("Deployment", name, mode, &rest)
@@ -120,7 +122,9 @@ impl Story {
     /// How it ends and how often the target is changed, whatever the journal does.
     fn end(self) -> (Outcome, i64) {
         match self {
-            Self::Approved | Self::Denied | Self::Unacknowledged | Self::Busy => (Outcome::Fixed, 1),
+            Self::Approved | Self::Denied | Self::Unacknowledged | Self::Busy => {
+                (Outcome::Fixed, 1)
+            }
             Self::Contended => (Outcome::Fixed, 1),
             Self::Refused => (Outcome::Refused, 0),
             Self::Expired => (Outcome::Expired, 0),

@@ -307,7 +307,8 @@ async fn take_mut<F>(play: &mut Play, change: impl FnOnce(World) -> F)
 where
     F: Future<Output = World>,
 {
-    let spare = World::of(policy_set(&[]), Setting { contents: Contents::Empty, ..Setting::default() });
+    let spare =
+        World::of(policy_set(&[]), Setting { contents: Contents::Empty, ..Setting::default() });
     let world = std::mem::replace(&mut play.world, spare.await);
     play.world = change(world).await;
 }

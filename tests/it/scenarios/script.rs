@@ -84,13 +84,24 @@ pub struct Serves {
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Step {
     /// An alert begins to fire; `name` is what later steps call it.
-    Fire { name: String, labels: BTreeMap<String, String> },
+    Fire {
+        name: String,
+        labels: BTreeMap<String, String>,
+    },
     /// Alertmanager delivers an alert once more, so many times.
-    Repeat { name: String, times: usize },
+    Repeat {
+        name: String,
+        times: usize,
+    },
     /// An alert ends.
-    Resolve { name: String },
+    Resolve {
+        name: String,
+    },
     /// Time passes until the alert's incident is in this phase.
-    Until { name: String, phase: String },
+    Until {
+        name: String,
+        phase: String,
+    },
     /// So much time passes.
     Pass(Period),
     /// A person approves; `digestOf` names the plan that they saw, by its number.
@@ -100,24 +111,62 @@ pub enum Step {
         #[serde(default)]
         digest_of: Option<usize>,
     },
-    Refuse { name: String, by: String, reason: String },
-    Abort { name: String, by: String, reason: String },
-    KillSwitch { on: bool, by: String, reason: String },
+    Refuse {
+        name: String,
+        by: String,
+        reason: String,
+    },
+    Abort {
+        name: String,
+        by: String,
+        reason: String,
+    },
+    KillSwitch {
+        on: bool,
+        by: String,
+        reason: String,
+    },
     /// Somebody deploys.
-    SetImage { resource: String, namespace: String, workload: String, container: String, image: String },
+    SetImage {
+        resource: String,
+        namespace: String,
+        workload: String,
+        container: String,
+        image: String,
+    },
     /// Somebody changes an object.
-    Patch { resource: String, namespace: String, name: String, patch: Value },
+    Patch {
+        resource: String,
+        namespace: String,
+        name: String,
+        patch: Value,
+    },
     /// Alertmanager silences these labels for so long.
-    Silence { labels: BTreeMap<String, String>, lasts: Period },
+    Silence {
+        labels: BTreeMap<String, String>,
+        lasts: Period,
+    },
     /// The service dies with the next commit of this kind of event, which is stored or not; then it
     /// is started again.
-    Crash { kind: String, stored: bool },
+    Crash {
+        kind: String,
+        stored: bool,
+    },
     /// The service dies now, and is started again.
     Restart,
     /// The connection breaks at the next request: before or after it is carried out.
-    Drop { verb: String, resource: String, carried_out: bool },
+    Drop {
+        verb: String,
+        resource: String,
+        carried_out: bool,
+    },
     /// The image of the first container must contain this.
-    ExpectImage { resource: String, namespace: String, workload: String, contains: String },
+    ExpectImage {
+        resource: String,
+        namespace: String,
+        workload: String,
+        contains: String,
+    },
     /// So many requests have changed the cluster, Events left out.
     ExpectWrites(usize),
 }
