@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use orderly::domain::id::Fingerprint;
-use orderly::sandbox::{AuditEntry, Sandbox};
+use orderly::sandbox::AuditEntry;
 use serde_json::json;
 
 use super::http::{self, Connection};

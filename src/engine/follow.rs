@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::event::{Event, Stream};
 use crate::journal::codec::{self, Recorded};
-use crate::journal::{AppendError, Batch, Expect, Order, Search};
+use crate::journal::{AppendError, Batch, Entry, Expect, Order, Search};
 
 use super::board::Board;
 use super::correlate::{Against, Correlation};
@@ -98,10 +98,14 @@ async fn follow(shared: &Shared, stop: CancellationToken) -> Result<(), EngineEr
         let page = shared.journal.read(next, 0).await?;
         if let Some(last) = page.last() {
             next = last.seq + 1;
-            let mut recorded = Vec::with_capacity(page.len());
-            for entry in &page {
-                recorded.push(codec::decode(entry)?);
-            }
+            let correlated = shared.board().correlated();
+            // What was noted while catching up is read again only for its alerts.
+            let wanted = |entry: &&Entry| {
+                entry.seq > noted || (codec::is_delivery(entry) && entry.seq > correlated)
+            };
+            let recorded: Vec<_> =
+                page.iter().filter(wanted).map(codec::decode).collect::<Result<_, _>>()?;
+            drop(page);
             note(shared, &recorded, noted);
             shared.seen(noted.max(next - 1));
             shared.metrics.queue_depth("journal", shared.journal.queue_depth());
@@ -249,11 +253,13 @@ async fn catch_up(shared: &Shared, seq: u64) -> Result<(), EngineError> {
         }
         let page = shared.journal.read(noted + 1, 0).await?;
         let Some(last) = page.last().map(|entry| entry.seq) else { return Ok(()) };
-        let mut recorded = Vec::with_capacity(page.len());
-        for entry in &page {
-            recorded.push(codec::decode(entry)?);
-        }
+        // Deliveries come to the board only through correlation, which reads them itself; but for
+        // the dead man's switch, whose delivery is noted in its place.
+        let wanted = |entry: &&Entry| shared.watchdog().is_some() || !codec::is_delivery(entry);
+        let recorded: Vec<_> =
+            page.iter().filter(wanted).map(codec::decode).collect::<Result<_, _>>()?;
         note(shared, &recorded, noted);
+        shared.board().seen_through(last);
         shared.seen(last);
     }
 }

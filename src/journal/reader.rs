@@ -31,6 +31,7 @@ impl JournalReader {
     }
 
     /// At most `limit` entries from number `from_seq` on; 0 and more than [`PAGE_ENTRIES`]: a page.
+    /// Fewer when they are large, but none only when there are none.
     pub async fn read(&self, from_seq: u64, limit: usize) -> Result<Vec<Entry>, ReadError> {
         let rows = self.store.rows_after(before(from_seq), page(limit)).await?;
         entries(rows)

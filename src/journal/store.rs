@@ -44,7 +44,8 @@ pub trait Reader: Send + Sync + 'static {
     /// The last entry.
     fn head(&self) -> BoxFuture<'_, Result<Option<Row>, Failure>>;
 
-    /// At most `limit` entries with a greater number, in order.
+    /// At most `limit` entries with a greater number, in order. Fewer when they are large, but
+    /// none only when there are none.
     fn rows_after(&self, seq: i64, limit: usize) -> BoxFuture<'_, Result<Vec<Row>, Failure>>;
 
     /// At most `limit` entries of the stream with a greater number, in order.

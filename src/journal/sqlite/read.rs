@@ -54,13 +54,24 @@ fn decode(row: &SqliteRow) -> Result<Row, sqlx::Error> {
     })
 }
 
+/// Bodies after which a page is full: the largest deliveries are a thousand times the usual ones,
+/// and a page of those would be a gigabyte.
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
+
 /// One by one: a row as SQLite hands it over takes several times the room.
 async fn decode_all(
     mut rows: BoxStream<'_, Result<SqliteRow, sqlx::Error>>,
+    most: usize,
 ) -> Result<Vec<Row>, Failure> {
     let mut decoded = Vec::new();
+    let mut bytes = 0_usize;
     while let Some(row) = rows.next().await {
-        decoded.push(row.and_then(|row| decode(&row)).map_err(|error| failure(&error))?);
+        let row = row.and_then(|row| decode(&row)).map_err(|error| failure(&error))?;
+        bytes = bytes.saturating_add(row.body.len());
+        decoded.push(row);
+        if bytes >= most {
+            break;
+        }
     }
     Ok(decoded)
 }
@@ -86,7 +97,7 @@ impl Reader for SqliteReader {
     fn rows_after(&self, seq: i64, limit: usize) -> BoxFuture<'_, Result<Vec<Row>, Failure>> {
         Box::pin(async move {
             let query = sqlx::query(ROWS_AFTER).bind(seq).bind(bound(limit));
-            decode_all(query.fetch(&self.pool)).await
+            decode_all(query.fetch(&self.pool), PAGE_BYTES).await
         })
     }
 
@@ -99,7 +110,7 @@ impl Reader for SqliteReader {
         Box::pin(async move {
             let query =
                 sqlx::query(STREAM_AFTER).bind(stream.shared()).bind(seq).bind(bound(limit));
-            decode_all(query.fetch(&self.pool)).await
+            decode_all(query.fetch(&self.pool), usize::MAX).await
         })
     }
 
@@ -140,7 +151,7 @@ impl Reader for SqliteReader {
                 query.push(past).push_bind(i64::try_from(seq).unwrap_or(i64::MAX));
             }
             query.push(order).push_bind(bound(search.page()));
-            decode_all(query.build().fetch(&self.pool)).await
+            decode_all(query.build().fetch(&self.pool), usize::MAX).await
         })
     }
 
