@@ -225,7 +225,10 @@ async fn policies(
 pub fn names(config: &Config) -> Names {
     let groups = config.people.iter().flat_map(|person| person.groups.clone()).collect();
     Names {
-        receivers: Some(config.receivers.keys().cloned().collect()),
+        // Without any receiver a policy is not refused for naming one: what cannot be delivered is
+        // noted, and `serve --policies` alone suffices.
+        receivers: (!config.receivers.is_empty())
+            .then(|| config.receivers.keys().cloned().collect()),
         // Nobody configured: the demo and the first five minutes, where anyone on the machine
         // decides.
         groups: (!config.people.is_empty()).then_some(groups),
