@@ -115,7 +115,7 @@ pub fn target_section(page: &mut Page, incident: &Incident) {
     }
     for target in &incident.targets {
         let seen = incident.facts.iter().flat_map(|facts| &facts.targets);
-        let seen = seen.filter(|workload| workload.target == *target).map(|workload| {
+        let mut seen = seen.filter(|workload| workload.target == *target).map(|workload| {
             let (ready, desired) = (workload.replicas.ready, workload.replicas.desired);
             let rollout = match workload.rollout.message.as_str() {
                 "" => "rollout complete".to_owned(),
@@ -123,7 +123,7 @@ pub fn target_section(page: &mut Page, incident: &Incident) {
             };
             format!(": {ready} of {desired} pods ready, {rollout}")
         });
-        page.line(&format!("{target}{}", seen.last().unwrap_or_default()));
+        page.line(&format!("{target}{}", seen.next_back().unwrap_or_default()));
     }
 }
 
