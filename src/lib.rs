@@ -19,3 +19,4 @@ pub mod sandbox;
 pub mod secret;
 pub mod service;
 pub mod telemetry;
+pub mod terminal;

@@ -106,7 +106,7 @@ where
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     Ok(match log.format {
         LogFormat::Text => {
-            let colour = crate::cli::terminal::colour(&std::io::stderr());
+            let colour = crate::terminal::colour(&std::io::stderr());
             layer.with_ansi(colour).with_filter(filter).boxed()
         }
         LogFormat::Json => layer

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::client::{Client, ServerFlags};
 use super::page::{Page, print, print_json};
 use super::table::{Column, Table, Tone};
-use super::{Format, incidents, terminal};
+use super::{Format, incidents};
 use crate::clock::{Clock as _, SystemClock};
 use crate::domain::event::Outcome;
 use crate::domain::explain::clock;
@@ -22,6 +22,7 @@ use crate::domain::period::Period;
 use crate::http::api::{AuditEntry, AuditFilter};
 use crate::journal::{self, Anchor, Anchored, Hash, VerifyReport, sqlite};
 use crate::service::audit_page;
+use crate::terminal;
 
 /// Rows that a table is given at once: their columns are as wide as the widest of these.
 const ROWS: usize = 500;

@@ -9,10 +9,10 @@ use clap::{Args, ValueEnum};
 use super::client::{Client, ServerFlags};
 use super::page::{print, print_json};
 use super::table::{Column, Table, Tone};
-use super::terminal;
 use crate::domain::event::Outcome;
 use crate::domain::id::IncidentId;
 use crate::http::api::{IncidentFilter, IncidentSummary, StateFilter};
+use crate::terminal;
 
 /// Among how many of the newest incidents the beginning of an id is looked up: what the service
 /// lists at most.

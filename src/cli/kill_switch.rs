@@ -89,5 +89,5 @@ fn told(switch: &KillSwitch) -> String {
     if let Some(reason) = &switch.reason {
         text.push_str(&format!(": {reason}"));
     }
-    super::terminal::plain(&text).into_owned() + "\n"
+    crate::terminal::plain(&text).into_owned() + "\n"
 }

@@ -20,7 +20,6 @@ pub mod schema;
 pub mod serve;
 pub mod story;
 pub mod table;
-pub mod terminal;
 pub mod test;
 
 use std::process::ExitCode;

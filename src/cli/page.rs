@@ -4,7 +4,7 @@
 use std::io::Write as _;
 
 use super::table::Tone;
-use super::terminal::{colour, plain};
+use crate::terminal::{colour, plain};
 
 /// How far what belongs to a heading is moved in.
 const INDENT: &str = "  ";

@@ -1,7 +1,7 @@
 //! Tables that fit the terminal: the columns that may shrink do, the widest first, and a text that
 //! is cut says so with `…`. Without a terminal nothing is cut, so that what is piped is whole.
 
-use super::terminal::plain;
+use crate::terminal::plain;
 
 /// Between two columns.
 const GAP: &str = "  ";

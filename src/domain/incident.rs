@@ -10,12 +10,16 @@ use serde::{Deserialize, Serialize};
 use super::alert::{Alert, AlertStatus};
 use super::approval::{Given, Question};
 use super::diagnosis::{Conclusion, Finding};
-use super::event::{Event, NotChosen, Outcome, Person, PolicySnapshot, Preview};
+use super::event::{Event, NotChosen, Person, PolicySnapshot, Preview};
 use super::facts::{Facts, Target, TargetQuery};
 use super::gate::{Ruling, Verdict};
 use super::id::{Digest, IncidentId};
 use super::plan::Plan;
 use super::resolution::Progress;
+
+mod phase;
+
+pub use phase::*;
 
 /// How long to wait before a cause is looked for again that could not be decided.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
@@ -114,107 +118,6 @@ pub struct Abort {
     pub by: Person,
     /// Why.
     pub reason: String,
-}
-
-/// Where an incident stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "is")]
-pub enum Phase {
-    /// Its target is to be found.
-    Locating,
-    /// Facts are to be collected.
-    Observing,
-    /// The cause is to be found.
-    Diagnosing,
-    /// A plan is to be made.
-    Planning,
-    /// The gates are to be asked.
-    Gating,
-    /// The gates hold it.
-    Held {
-        /// Until then.
-        until: Timestamp,
-    },
-    /// People are asked.
-    Asking,
-    /// Steps are taken.
-    Executing {
-        /// The next step, or the one in flight.
-        step: usize,
-        /// How often it was tried.
-        attempt: u32,
-        /// How the step stands.
-        flight: Flight,
-    },
-    /// The resolution is watched.
-    Verifying {
-        /// When the last step was done.
-        since: Timestamp,
-        /// How the criteria stand.
-        progress: Progress,
-        /// Restarts of each pod before the change: `(uid, restarts)`.
-        restarts_before: Vec<(String, i64)>,
-    },
-    /// It could not be resolved: people are told at the policy's times.
-    GivenUp {
-        /// How it will end.
-        outcome: Outcome,
-        /// Why.
-        reason: String,
-    },
-    /// It is over.
-    Closed {
-        /// How it ended.
-        outcome: Outcome,
-        /// Why.
-        reason: String,
-        /// When.
-        at: Timestamp,
-    },
-}
-
-/// How a step stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Flight {
-    /// Not begun, or looked at and found not done: it may be started.
-    Ready,
-    /// Started, and its outcome is not known: it must be looked at first.
-    Unknown,
-}
-
-impl Phase {
-    /// The word used in tables, metrics and tests.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Locating => "locating",
-            Self::Observing => "observing",
-            Self::Diagnosing => "diagnosing",
-            Self::Planning => "planning",
-            Self::Gating => "gating",
-            Self::Held { .. } => "held",
-            Self::Asking => "waiting-for-approval",
-            Self::Executing { .. } => "executing",
-            Self::Verifying { .. } => "verifying",
-            Self::GivenUp { .. } => "escalating",
-            Self::Closed { .. } => "closed",
-        }
-    }
-
-    /// Every name, for metrics.
-    pub const NAMES: [&'static str; 11] = [
-        "locating",
-        "observing",
-        "diagnosing",
-        "planning",
-        "gating",
-        "held",
-        "waiting-for-approval",
-        "executing",
-        "verifying",
-        "escalating",
-        "closed",
-    ];
 }
 
 /// The events of a stream do not make an incident.

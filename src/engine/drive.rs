@@ -172,7 +172,11 @@ impl<'a> Hand<'a> {
                 Ok(Flushed::Stored)
             }
             // Unknown is like overtaken: only the journal can say what is in it.
-            Err(AppendError::Conflict { .. } | AppendError::Unknown) => Ok(Flushed::Overtaken),
+            Err(AppendError::Conflict { .. }) => Ok(Flushed::Overtaken),
+            Err(AppendError::Unknown) => {
+                self.shared.look_again();
+                Ok(Flushed::Overtaken)
+            }
             Err(
                 error @ (AppendError::Full
                 | AppendError::Unavailable { .. }

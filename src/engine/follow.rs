@@ -121,6 +121,7 @@ async fn follow(shared: &Shared, stop: CancellationToken) -> Result<(), EngineEr
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             changed = head.changed() => if changed.is_err() { return Ok(()) },
+            () = shared.doubt.notified() => {}
         }
     }
 }

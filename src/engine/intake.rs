@@ -23,7 +23,12 @@ impl Intake for Engine {
             let slot = self.shared.journal.try_reserve().map_err(refused)?;
             let drafts = drafts(&delivery, alerts, self.shared.clock.now());
             if let Some(batch) = Batch::from_drafts(drafts) {
-                slot.append(batch).await.map_err(refused)?;
+                slot.append(batch).await.map_err(|error| {
+                    if error == AppendError::Unknown {
+                        self.shared.look_again();
+                    }
+                    refused(error)
+                })?;
             }
             Ok(Accepted { alerts: count })
         })

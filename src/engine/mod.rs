@@ -100,6 +100,9 @@ pub(crate) struct Shared {
     seen: watch::Sender<u64>,
     activity: watch::Sender<activity::Activity>,
     wakes: Wakes,
+    /// Has the follower look into the journal although nobody said that it grew: after an append
+    /// whose outcome is not known.
+    doubt: Notify,
     claims: Claims,
     /// Held from the gates' answer until the step that it lets pass is counted: two incidents must
     /// not both take the last place of a budget.
@@ -138,6 +141,7 @@ impl Engine {
             seen: watch::Sender::new(0),
             activity: watch::Sender::default(),
             wakes: Wakes::default(),
+            doubt: Notify::new(),
             claims: Claims::default(),
             gatehouse: Arc::default(),
             watched: Mutex::default(),
@@ -202,6 +206,11 @@ impl Shared {
     pub(crate) fn wake(&self, id: &IncidentId) {
         self.wakes.asked().ids.insert(id.clone());
         self.wakes.notify.notify_one();
+    }
+
+    /// An append may have been stored without anybody hearing of it.
+    pub(crate) fn look_again(&self) {
+        self.doubt.notify_one();
     }
 
     fn seen(&self, seq: u64) {

@@ -311,7 +311,11 @@ impl Engine {
                 self.shared.caught_up(receipt.last_seq).await;
                 Ok(true)
             }
-            Err(AppendError::Conflict { .. } | AppendError::Unknown) => Ok(false),
+            Err(AppendError::Conflict { .. }) => Ok(false),
+            Err(AppendError::Unknown) => {
+                self.shared.look_again();
+                Ok(false)
+            }
             Err(error) => Err(error.into()),
         }
     }

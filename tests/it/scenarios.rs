@@ -91,6 +91,10 @@ impl Teller {
     }
 
     fn event(&mut self, at: Timestamp, of: &str, event: &Event) {
+        // How many deliveries are correlated at once depends on how soon the follower wakes.
+        if let Event::AlertsCorrelated { .. } = event {
+            return;
+        }
         if let Event::PlanProposed { digest, .. } = event {
             self.name(&digest.short().to_string(), "plan");
         }
