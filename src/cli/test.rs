@@ -20,7 +20,7 @@ use crate::policies::case::{CaseFile, Read, read_cases};
 use crate::policies::diagnostic::{Diagnostic, SourceFile};
 use crate::policies::{lint, source};
 
-/// Run the tests of policies: <name>.test.yaml beside them
+/// Run the tests of policies: NAME.test.yaml beside them
 #[derive(Args, Debug)]
 pub struct TestArgs {
     /// Directories (searched for .test.yaml) or single files.
@@ -116,7 +116,7 @@ fn text(
         writeln!(out, "{file}: {passed} of {all} passed")?;
     }
     if results.is_empty() && problems.is_empty() {
-        writeln!(out, "there are no tests: write <name>.test.yaml beside a policy")?;
+        writeln!(out, "there are no tests: write NAME.test.yaml beside a policy")?;
     }
     Ok(())
 }

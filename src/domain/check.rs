@@ -2,7 +2,7 @@
 //!
 //! Shares no code with the actions that made the plan. It reads only what would be sent and asks of
 //! every byte: does the policy allow this? A plan that it does not understand is refused. Which
-//! values are allowed is in [`values`]; this file asks which objects and which fields are.
+//! values are allowed is in `values`; this file asks which objects and which fields are.
 
 mod values;
 

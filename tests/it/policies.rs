@@ -103,5 +103,5 @@ fn no_tests_are_no_success() {
     let directory = tempfile::tempdir().expect("a directory");
     let (text, passed) = tested(&test_args(&directory.path().display().to_string()));
     assert!(!passed);
-    assert_eq!(text, "there are no tests: write <name>.test.yaml beside a policy\n");
+    assert_eq!(text, "there are no tests: write NAME.test.yaml beside a policy\n");
 }

@@ -1,6 +1,6 @@
 //! Collects the facts about a workload. Has no way to write.
 //!
-//! Each part is a [`Fact`] with its source and time; a part that fails makes that fact unknown, not
+//! Each part is a `Fact` with its source and time; a part that fails makes that fact unknown, not
 //! the whole (invariant 7). Converting is pure and lives in the files beside this one.
 
 mod collect;
