@@ -120,6 +120,8 @@ impl Tasks {
     ) -> Result<(), LifecycleError> {
         let mut cause = None;
         tokio::select! {
+            // A task that ends because it was asked to has not ended by itself.
+            biased;
             signal = next(&mut signals) => tracing::info!(?signal, "stopping; finishing what is in hand"),
             () = self.stop.cancelled() => tracing::info!("stopping; finishing what is in hand"),
             Some(joined) = self.set.join_next_with_id() => {
