@@ -11,6 +11,8 @@ use super::{Engine, EngineError};
 pub(super) struct Activity {
     /// Everything up to this entry is followed and correlated.
     pub(super) followed: u64,
+    /// So many appends whose outcome was not known have been looked after.
+    pub(super) doubted: u64,
     /// Incidents are being worked on.
     pub(super) working: bool,
     /// When the next one is due.
@@ -32,11 +34,12 @@ impl Engine {
             let head = *heads.borrow_and_update();
             // In this order: whoever was woken by what is followed is either still to be taken up,
             // or was taken up before the second look.
-            let followed = activity.borrow_and_update().followed;
+            let Activity { followed, doubted, .. } = *activity.borrow_and_update();
+            let in_doubt = doubted < *shared.doubts.borrow();
             let taken_up = shared.wakes.taken_up();
             let Activity { working, due, .. } = *shared.activity.borrow();
             let due = due.is_some_and(|due| due <= shared.clock.now());
-            let still = taken_up && !working && !due;
+            let still = taken_up && !working && !due && !in_doubt;
             if still && followed >= head && *heads.borrow() == head {
                 return Ok(());
             }

@@ -85,16 +85,21 @@ pub async fn load(shared: &Shared) -> Result<(), EngineError> {
 pub async fn run(shared: &Shared, stop: CancellationToken) -> Result<(), EngineError> {
     let ended = follow(shared, stop).await;
     // Nothing will be followed any more: nobody may wait for it.
-    shared.activity.send_modify(|activity| activity.followed = u64::MAX);
+    shared.activity.send_modify(|activity| {
+        activity.followed = u64::MAX;
+        activity.doubted = u64::MAX;
+    });
     ended
 }
 
 async fn follow(shared: &Shared, stop: CancellationToken) -> Result<(), EngineError> {
     let mut head = shared.journal.subscribe();
+    let mut doubts = shared.doubts.subscribe();
     // Deliveries that were not correlated before the last stop come first.
     let mut next = shared.board().correlated() + 1;
     loop {
         let noted = shared.board().seen();
+        let doubted = *doubts.borrow_and_update();
         let page = shared.journal.read(next, 0).await?;
         if let Some(last) = page.last() {
             next = last.seq + 1;
@@ -117,11 +122,15 @@ async fn follow(shared: &Shared, stop: CancellationToken) -> Result<(), EngineEr
             }
             continue;
         }
-        shared.activity.send_modify(|activity| activity.followed = next - 1);
+        shared.activity.send_modify(|activity| {
+            activity.followed = next - 1;
+            activity.doubted = doubted;
+        });
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             changed = head.changed() => if changed.is_err() { return Ok(()) },
-            () = shared.doubt.notified() => {}
+            // The sender lives as long as `shared`.
+            _doubted = doubts.changed() => {}
         }
     }
 }

@@ -100,9 +100,9 @@ pub(crate) struct Shared {
     seen: watch::Sender<u64>,
     activity: watch::Sender<activity::Activity>,
     wakes: Wakes,
-    /// Has the follower look into the journal although nobody said that it grew: after an append
-    /// whose outcome is not known.
-    doubt: Notify,
+    /// Counts the appends whose outcome is not known: the follower looks into the journal although
+    /// nobody said that it grew.
+    doubts: watch::Sender<u64>,
     claims: Claims,
     /// Held from the gates' answer until the step that it lets pass is counted: two incidents must
     /// not both take the last place of a budget.
@@ -141,7 +141,7 @@ impl Engine {
             seen: watch::Sender::new(0),
             activity: watch::Sender::default(),
             wakes: Wakes::default(),
-            doubt: Notify::new(),
+            doubts: watch::Sender::new(0),
             claims: Claims::default(),
             gatehouse: Arc::default(),
             watched: Mutex::default(),
@@ -210,7 +210,7 @@ impl Shared {
 
     /// An append may have been stored without anybody hearing of it.
     pub(crate) fn look_again(&self) {
-        self.doubt.notify_one();
+        self.doubts.send_modify(|doubts| *doubts += 1);
     }
 
     fn seen(&self, seq: u64) {
