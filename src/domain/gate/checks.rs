@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::evidence::Evidence;
-use super::{AlertState, Gate, Inputs, Monitoring, Stand, Verdict, freeze};
-use crate::domain::facts::{Fact, Owner, RolloutState, Target, Workload};
+use super::{AlertState, Gate, Inputs, Monitoring, Stand, Verdict, freeze, pods};
+use crate::domain::facts::{Fact, Owner, Target, Workload};
 use crate::domain::plan::Change;
-use crate::domain::policy::spec::{InProgress, Mode, OwnedElsewhere};
+use crate::domain::policy::spec::{Mode, OwnedElsewhere};
 
 /// The annotation with which an object opts out.
 pub const OPT_OUT: &str = "orderly.dev/remediate";
@@ -27,21 +27,22 @@ pub fn check(gate: Gate, inputs: &Inputs<'_>, verdicts: &mut Vec<Verdict>) {
         Gate::OneIncident => one_incident(inputs, &mut say),
         Gate::Cooldown => cooldown(inputs, &mut say),
         Gate::ActionLimit => action_limit(inputs, &mut say),
-        Gate::MinReady => min_ready(inputs, &mut say),
+        Gate::MinReady => pods::min_ready(inputs, &mut say),
+        Gate::DisruptionBudget => pods::disruption_budget(inputs, &mut say),
         Gate::Budget => budget(inputs, &mut say),
         Gate::Storm => storm(inputs, &mut say),
         Gate::Breaker => breaker(inputs, &mut say),
         Gate::Freeze => frozen(inputs, &mut say),
         Gate::Ownership => ownership(inputs, &mut say),
-        Gate::Rollout => rollout(inputs, &mut say),
+        Gate::Rollout => pods::rollout(inputs, &mut say),
         Gate::StillFiring => still_firing(inputs, &mut say),
         Gate::Monitoring => monitoring(inputs, &mut say),
     }
 }
 
-type Say<'a> = &'a mut dyn FnMut(Stand, Evidence);
+pub(super) type Say<'a> = &'a mut dyn FnMut(Stand, Evidence);
 
-fn again(inputs: &Inputs<'_>) -> Stand {
+pub(super) fn again(inputs: &Inputs<'_>) -> Stand {
     Stand::Hold { until: later(inputs.now, AGAIN_SOON) }
 }
 
@@ -54,7 +55,7 @@ fn earlier(at: Timestamp, by: SignedDuration) -> Timestamp {
 }
 
 /// The workloads that the plan changes.
-fn changed<'a>(inputs: &Inputs<'a>) -> Vec<&'a Workload> {
+pub(super) fn changed<'a>(inputs: &Inputs<'a>) -> Vec<&'a Workload> {
     let all = inputs.facts.targets.iter().chain(&inputs.facts.related);
     all.filter(|workload| {
         inputs.plan.steps.iter().any(|step| match &step.change {
@@ -234,28 +235,6 @@ fn oldest_leaves(times: &[Timestamp], window: SignedDuration, inputs: &Inputs<'_
     )
 }
 
-fn min_ready(inputs: &Inputs<'_>, say: Say<'_>) {
-    let percent = inputs.spec.gates.min_ready_percent;
-    let takes_away = inputs.plan.steps.iter().any(|step| match &step.change {
-        Change::Patch(change) => change.replaces_pods,
-        Change::DeletePods(_) | Change::Notify { .. } => false,
-    });
-    if percent == 0 || !takes_away {
-        return say(Stand::Allow, Evidence::ReadyNotAsked);
-    }
-    for workload in changed(inputs) {
-        let target = workload.target.to_string();
-        let (ready, desired) = (workload.replicas.ready, workload.replicas.desired);
-        if ready <= 0 {
-            say(Stand::Allow, Evidence::NothingReady { target });
-            continue;
-        }
-        let enough = ready.saturating_mul(100) >= desired.saturating_mul(i64::from(percent));
-        let stand = if enough { Stand::Allow } else { again(inputs) };
-        say(stand, Evidence::Ready { target, ready, desired, percent });
-    }
-}
-
 fn budget(inputs: &Inputs<'_>, say: Say<'_>) {
     let spec = inputs.rails.budget;
     let since = earlier(inputs.now, spec.per.get());
@@ -399,44 +378,6 @@ fn owner_name(owner: &Owner) -> Option<String> {
         Owner::FluxHelmRelease { name } => Some(format!("Flux HelmRelease `{name}`")),
         Owner::Helm { .. } => None,
         Owner::Controller { kind, name } => Some(format!("{kind} `{name}`")),
-    }
-}
-
-fn rollout(inputs: &Inputs<'_>, say: Say<'_>) {
-    let rolls_back = inputs.plan.steps.iter().any(|step| step.action == "rollback");
-    let mut settled = true;
-    for workload in changed(inputs) {
-        if !under_way(workload) {
-            continue;
-        }
-        settled = false;
-        let target = workload.target.to_string();
-        if rolls_back {
-            say(Stand::Allow, Evidence::RollbackEndsRollout { target });
-            continue;
-        }
-        let stand = match inputs.spec.gates.rollout_in_progress {
-            InProgress::Hold => again(inputs),
-            InProgress::Deny => Stand::Deny,
-            InProgress::Allow => Stand::Allow,
-        };
-        let message = workload.rollout.message.clone();
-        say(stand, Evidence::RolloutUnderWay { target, message });
-    }
-    if settled {
-        say(Stand::Allow, Evidence::RolloutSettled);
-    }
-}
-
-/// Whether pods are being replaced. Pods that merely crash make `kubectl rollout status` wait too,
-/// but nothing is under way then that a change would disturb.
-fn under_way(workload: &Workload) -> bool {
-    let replicas = workload.replicas;
-    let moving = replicas.updated < replicas.desired || replicas.current > replicas.updated;
-    match workload.rollout.state {
-        RolloutState::Complete | RolloutState::Stuck | RolloutState::Untracked => false,
-        RolloutState::Unobserved => true,
-        RolloutState::Progressing => moving,
     }
 }
 

@@ -44,6 +44,12 @@ pub enum Evidence {
     NothingReady { target: String },
     #[error("the change takes no pod away, or the policy asks for no minimum")]
     ReadyNotAsked,
+    #[error("the change takes no pod away")]
+    DisruptionNotAsked,
+    #[error("every PodDisruptionBudget over the target's pods, if there is one, has headroom")]
+    Headroom,
+    #[error("PodDisruptionBudget `{budget}` lets no pod of {target} go now")]
+    NoHeadroom { target: String, budget: String },
     #[error("{used} of {allowed} targets in {per} are used, over all policies")]
     Budget { used: u32, allowed: u32, per: Period },
     #[error(

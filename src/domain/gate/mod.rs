@@ -8,6 +8,7 @@ mod checks;
 pub mod evidence;
 pub mod freeze;
 pub mod ledger;
+mod pods;
 pub mod rails;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,8 @@ pub enum Gate {
     ActionLimit,
     /// Ready pods before pods are taken away.
     MinReady,
+    /// PodDisruptionBudgets without headroom.
+    DisruptionBudget,
     /// The blast radius over all policies.
     Budget,
     /// Too much at once.
@@ -63,7 +66,7 @@ pub enum Gate {
 
 impl Gate {
     /// Every gate.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Mode,
         Self::KillSwitch,
         Self::ProtectedNamespace,
@@ -72,6 +75,7 @@ impl Gate {
         Self::Cooldown,
         Self::ActionLimit,
         Self::MinReady,
+        Self::DisruptionBudget,
         Self::Budget,
         Self::Storm,
         Self::Breaker,
@@ -93,6 +97,7 @@ impl Gate {
             Self::Cooldown => "cooldown",
             Self::ActionLimit => "action-limit",
             Self::MinReady => "min-ready",
+            Self::DisruptionBudget => "disruption-budget",
             Self::Budget => "budget",
             Self::Storm => "storm",
             Self::Breaker => "breaker",

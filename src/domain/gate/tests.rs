@@ -7,8 +7,10 @@ use super::rails::GuardRails;
 use super::*;
 use crate::domain::action::{self, Stamp};
 use crate::domain::event::{Event, Outcome, Stream};
-use crate::domain::facts::{Kind, Owner, Replicas, RolloutState, VerticalAutoscaler, Workload};
-use crate::domain::policy::spec::{FreezeSpec, InProgress, OwnedElsewhere};
+use crate::domain::facts::{
+    DisruptionBudget, Kind, Owner, Replicas, RolloutState, VerticalAutoscaler, Workload,
+};
+use crate::domain::policy::spec::{FreezeSpec, InProgress, NoHeadroom, OwnedElsewhere};
 use crate::domain::testing::*;
 
 /// Everything that the gates look at, owned.
@@ -111,6 +113,17 @@ impl World {
     }
 }
 
+fn budget(disruptions_allowed: i64) -> DisruptionBudget {
+    DisruptionBudget { name: "agent".to_owned(), disruptions_allowed }
+}
+
+fn without_headroom(then: NoHeadroom) -> World {
+    World::with(|w| {
+        w.target().budgets = known(vec![budget(0)]);
+        w.spec.gates.disruption_budget = then;
+    })
+}
+
 const STAMP: Stamp = Stamp { time: NOW };
 
 #[test]
@@ -202,6 +215,27 @@ fn each_gate_says_its_stand_and_what_it_rests_on() {
             World::with(|w| {
                 w.spec.gates.min_ready_percent = 50;
                 w.target().replicas = replicas(0);
+            }),
+        ),
+        (DisruptionBudget, World::new()),
+        (DisruptionBudget, World::with(|w| w.target().budgets = known(vec![budget(1)]))),
+        (DisruptionBudget, World::with(|w| w.target().budgets = known(vec![budget(0)]))),
+        (DisruptionBudget, without_headroom(NoHeadroom::Hold)),
+        (DisruptionBudget, without_headroom(NoHeadroom::Deny)),
+        (DisruptionBudget, without_headroom(NoHeadroom::Allow)),
+        (
+            DisruptionBudget,
+            World::with(|w| {
+                w.target().budgets = known(vec![budget(0)]);
+                w.target().replicas = replicas(0);
+            }),
+        ),
+        (DisruptionBudget, World::with(|w| w.target().budgets = unknown("403"))),
+        (
+            DisruptionBudget,
+            World::with(|w| {
+                w.target().budgets = known(vec![budget(0)]);
+                w.written = json!({"scale": {"by": 1}});
             }),
         ),
         (Budget, World::new()),
@@ -346,6 +380,15 @@ fn each_gate_says_its_stand_and_what_it_rests_on() {
     min-ready allow: 2 of 4 pods of ai-agents/Deployment/agent are ready; 50 % are asked for
     min-ready hold 15s: 2 of 4 pods of ai-agents/Deployment/agent are ready; 51 % are asked for
     min-ready allow: no pod of ai-agents/Deployment/agent is ready: there is nothing to lose
+    disruption-budget allow: every PodDisruptionBudget over the target's pods, if there is one, has headroom
+    disruption-budget allow: every PodDisruptionBudget over the target's pods, if there is one, has headroom
+    disruption-budget ask: PodDisruptionBudget `agent` lets no pod of ai-agents/Deployment/agent go now
+    disruption-budget hold 15s: PodDisruptionBudget `agent` lets no pod of ai-agents/Deployment/agent go now
+    disruption-budget deny: PodDisruptionBudget `agent` lets no pod of ai-agents/Deployment/agent go now
+    disruption-budget allow: PodDisruptionBudget `agent` lets no pod of ai-agents/Deployment/agent go now
+    disruption-budget allow: no pod of ai-agents/Deployment/agent is ready: there is nothing to lose
+    disruption-budget ask: how many pods of ai-agents/Deployment/agent may go could not be found out: 403
+    disruption-budget allow: the change takes no pod away
     budget allow: 0 of 10 targets in 1h are used, over all policies | allow: 0 of 10 workloads in `ai-agents` were changed in 1h; 30 % are allowed (at least one)
     budget hold 3541s: 1 of 1 targets in 1h are used, over all policies
     budget allow: 1 of 10 targets in 1h are used, over all policies | hold 3541s: 1 of 4 workloads in `ai-agents` were changed in 1h; 30 % are allowed (at least one)

@@ -180,6 +180,9 @@ pub struct GatesSpec {
     /// So many percent of the target's pods must be ready before a change that takes pods away;
     /// 0 (the default) asks for none.
     pub min_ready_percent: u8,
+    /// What to do when a change takes pods away and a PodDisruptionBudget lets none go. A target of
+    /// which no pod is ready has nothing to lose and is not held back. Default `approval`.
+    pub disruption_budget: NoHeadroom,
     /// What a rollout that is already under way means. Default `hold`.
     pub rollout_in_progress: InProgress,
     /// What to do when somebody else manages the object. Default `approval`.
@@ -194,6 +197,7 @@ impl Default for GatesSpec {
             cooldown: Period::from_mins(15),
             limit: LimitSpec { actions: 3, per: Period::from_mins(60) },
             min_ready_percent: 0,
+            disruption_budget: NoHeadroom::Approval,
             rollout_in_progress: InProgress::Hold,
             owned_elsewhere: OwnedElsewhere::Approval,
             freeze: Vec::new(),
@@ -211,11 +215,25 @@ pub struct LimitSpec {
     pub per: Period,
 }
 
+/// What a PodDisruptionBudget without headroom means for a change that takes pods away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum NoHeadroom {
+    /// Wait until it has some.
+    Hold,
+    /// Do not act.
+    Deny,
+    /// Ask a person, who sees the budget; also in mode `auto`.
+    Approval,
+    /// Act all the same, as `kubectl rollout restart` does.
+    Allow,
+}
+
 /// What a rollout under way means for a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum InProgress {
-    /// Wait for it, for as long as `verify.within`. A rollout that is stuck is not waited for.
+    /// Wait for it, for an hour at most. A rollout that is stuck is not waited for.
     Hold,
     /// Do not act.
     Deny,
