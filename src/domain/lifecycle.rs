@@ -427,6 +427,12 @@ pub fn stale(incident: &Incident, step: usize, why: String) -> Vec<Event> {
     events
 }
 
+/// What follows when the kill switch is found on just before a step.
+pub fn switched_off(incident: &Incident, step: usize, why: String) -> Vec<Event> {
+    // Nothing of the plan has run: the gates refuse the one that is made next, and say why.
+    if step == 0 { stale(incident, step, why) } else { step_failed(incident, step, why) }
+}
+
 /// What follows from a look at the resolution; nothing while nothing worth noting changed.
 pub fn judged(incident: &Incident, judgement: Judgement) -> Vec<Event> {
     match judgement {

@@ -387,6 +387,11 @@ impl<'a> Hand<'a> {
     async fn start(&mut self, step: usize, attempt: u32) -> Result<Turn, EngineError> {
         let digest = self.incident.proposal.as_ref().map(|proposal| proposal.digest);
         let digest = digest.ok_or_else(|| no("plan to execute"))?;
+        if let Some(why) = self.switched_off() {
+            let events = lifecycle::switched_off(&self.incident, step, why);
+            self.note_all(events);
+            return Ok(Turn::On);
+        }
         self.note(Event::StepStarted { digest, step, attempt });
         let flushed = self.flush().await?;
         self.gatehouse = None;
@@ -400,6 +405,15 @@ impl<'a> Hand<'a> {
             }
         };
         self.carried(carried).await
+    }
+
+    /// Who turned the kill switch on, if the plan changes anything: the gates were asked before its
+    /// first step, and between two steps or two tries there is time to change one's mind.
+    fn switched_off(&self) -> Option<String> {
+        let plan = &self.incident.proposal.as_ref()?.plan;
+        let board = self.shared.board();
+        let switch = board.ledger().kill_switch().filter(|_| plan.changes_anything())?;
+        Some(format!("{} turned the kill switch on: {}", switch.by.name, switch.reason))
     }
 
     async fn carried(&mut self, carried: Carried) -> Result<Turn, EngineError> {

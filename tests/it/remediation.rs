@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use orderly::domain::event::Outcome;
-use orderly::sandbox::{QueryAnswer, QueryMatch, View};
+use orderly::sandbox::{Fault, FaultMatch, FaultOutcome, QueryAnswer, QueryMatch, View};
 
 use crate::world::World;
 
@@ -129,4 +129,62 @@ async fn a_restart_while_a_question_waits_changes_nothing_about_it() {
     world.engine.approve(&after.id, World::person("ada"), None, None).await.expect("approved");
     world.until_phase(&alert, "verifying").await;
     assert!(image(&world).contains("v1.4.1"));
+}
+
+/// A policy that restarts, then scales: two steps, and a write to the second can be made to wait.
+fn two_steps() -> String {
+    r#"
+apiVersion: orderly.dev/v1alpha1
+kind: RemediationPolicy
+metadata: {name: two-steps}
+spec:
+  summary: Two steps
+  match: ['alertname="HighErrorRate"']
+  target: {kind: Deployment, namespaces: [ai-agents], name: support-agent-deployment}
+  mode: auto
+  causes:
+    - {name: always, actions: [{restart: {}}, {scale: {by: 1, max: 9}}]}
+  verify: {within: 5m, rollout: complete}
+"#
+    .to_owned()
+}
+
+/// The server is busy once, at the write to this resource.
+fn busy_once(world: &World, resource: &str) {
+    let busy =
+        FaultOutcome::Status { code: 429, message: "busy".to_owned(), retry_after: Some(10) };
+    world.sandbox.fault(Fault::once(FaultMatch::write("patch", resource), busy));
+}
+
+async fn kill_switch_while_waiting(resource: &str) -> (Outcome, String, usize) {
+    let world = World::start(&[two_steps()]).await;
+    busy_once(&world, resource);
+    let alert = world.fire(FIRING).await;
+    world
+        .until("a write that the server was too busy for", async |world: &World| {
+            world.kinds(&alert).await.iter().any(|kind| *kind == "StepNotApplied")
+        })
+        .await;
+    let why = "the database is being moved".to_owned();
+    world.engine.set_kill_switch(true, World::person("ada"), why).await.expect("noted");
+    let (outcome, reason) = world.until_closed(&alert).await;
+    let changed =
+        |entry: &&orderly::sandbox::AuditEntry| entry.verb == "patch" && entry.code == Some(200);
+    (outcome, reason, world.sandbox.writes().iter().filter(changed).count())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_kill_switch_stops_a_plan_before_another_try_of_its_first_step() {
+    let (outcome, reason, changes) = kill_switch_while_waiting("deployments").await;
+    assert_eq!(outcome, Outcome::Denied, "{reason}");
+    assert!(reason.contains("ada turned the kill switch on"), "{reason}");
+    assert_eq!(changes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_kill_switch_stops_a_plan_between_two_steps() {
+    let (outcome, reason, changes) = kill_switch_while_waiting("deployments/scale").await;
+    assert_eq!(outcome, Outcome::Failed, "{reason}");
+    assert!(reason.contains("step 2 failed: ada turned the kill switch on"), "{reason}");
+    assert_eq!(changes, 1);
 }
