@@ -135,9 +135,13 @@ impl Incidents for Desk {
         Box::pin(async move {
             let limit = filter.limit.unwrap_or(LISTED).clamp(1, MOST_LISTED);
             let (open, over) = self.engine.board(|board| {
+                let asked = |it: &&Summary| {
+                    filter.state != Some(StateFilter::Waiting) || it.phase == Phase::Asking.name()
+                };
                 let mut open: Vec<_> = board
                     .open()
                     .filter(|it| fits(it, &filter))
+                    .filter(asked)
                     .map(|it| (it.opened, it.id.clone()))
                     .collect();
                 open.sort();
