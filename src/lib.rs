@@ -4,6 +4,7 @@ pub mod alertmanager;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod document;
 pub mod domain;
 pub mod engine;
 pub mod http;

@@ -10,12 +10,11 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::config::{Config, ConfigProblem, Flags};
+use crate::document::diagnostic::{Diagnostic, SourceFile, summary};
 use crate::domain::policy::compiled::Names;
 use crate::domain::policy::problem::Severity;
-use crate::policies::diagnostic::{Diagnostic, SourceFile, summary};
 use crate::policies::lint;
 use crate::policies::source;
-use crate::policies::yaml::by_line;
 
 /// Check policies and configuration, with the offending text underlined
 #[derive(Args, Debug)]
@@ -117,14 +116,8 @@ pub fn names_of(config: &Config) -> Names {
 
 fn diagnostic(file: &SourceFile, problem: ConfigProblem) -> Diagnostic {
     const CODE: &str = "configuration";
-    let mut diagnostic = match problem.place {
-        Some((line, column)) => {
-            let start = by_line(&file.text, line, column);
-            let rest = file.text.get(start..).unwrap_or("");
-            let word = rest.find(|c: char| c.is_whitespace() || c == ':').unwrap_or(rest.len());
-            let span = start..start + word.max(1);
-            Diagnostic::at(file, span, Severity::Error, CODE, problem.message)
-        }
+    let mut diagnostic = match problem.span {
+        Some(span) => Diagnostic::at(file, span, Severity::Error, CODE, problem.message),
         None => Diagnostic::of_file(&file.path, CODE, problem.message),
     };
     diagnostic.help = problem.help;

@@ -17,12 +17,12 @@ use super::table::Tone;
 use super::{Format, story};
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::{Config, Flags};
+use crate::document::diagnostic::SourceFile;
 use crate::domain::alert::Alert;
 use crate::domain::facts::Facts;
 use crate::engine::{Rehearsal, rehearse_over};
 use crate::policies::case::facts::FactsCase;
 use crate::policies::case::read_facts;
-use crate::policies::diagnostic::SourceFile;
 use crate::policies::loader::PolicyStore;
 use crate::service;
 

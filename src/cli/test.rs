@@ -11,13 +11,14 @@ use clap::Args;
 use serde::Serialize;
 
 use super::check::Format;
+use crate::document::Read;
+use crate::document::diagnostic::{Diagnostic, SourceFile};
 use crate::domain::policy::choice::PolicySet;
 use crate::domain::policy::compiled::Names;
 use crate::domain::policy::problem::{FieldPath, Problem, Severity};
 use crate::policies::case::compare::failures;
 use crate::policies::case::run::run as run_case;
-use crate::policies::case::{CaseFile, Read, read_cases};
-use crate::policies::diagnostic::{Diagnostic, SourceFile};
+use crate::policies::case::{CaseFile, read_cases};
 use crate::policies::{lint, source};
 
 /// Run the tests of policies: NAME.test.yaml beside them

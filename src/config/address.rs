@@ -1,22 +1,23 @@
 //! Small texts of the configuration that mean more than their characters: addresses, URLs, hashes.
 //! Parsed once, here; a URL that may itself be a secret never shows itself.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use reqwest::Url;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
+use crate::document::structure::{TextKind, wrong};
 use crate::secret::SecretHash;
 
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, or `:8080` for all
 /// interfaces.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
 pub struct ListenAddress(SocketAddr);
 
 impl ListenAddress {
@@ -86,9 +87,8 @@ impl fmt::Debug for ListenAddress {
 }
 
 /// The base URL of another service. Without user and password: those come from files.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
 pub struct Endpoint(Url);
 
 impl Endpoint {
@@ -154,9 +154,8 @@ impl fmt::Debug for Endpoint {
 }
 
 /// A URL that is a secret by itself, as chat webhooks have them. Never shown.
-#[derive(Clone, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize)]
 #[serde(try_from = "String")]
-#[schemars(with = "String")]
 pub struct SecretUrl(SecretString);
 
 impl SecretUrl {
@@ -189,9 +188,8 @@ impl fmt::Debug for SecretUrl {
 }
 
 /// The SHA-256 of a token, 64 hex digits: `printf %s TOKEN | sha256sum`.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
-#[schemars(with = "String")]
 pub struct TokenSha256(SecretHash);
 
 impl TokenSha256 {
@@ -218,4 +216,34 @@ impl fmt::Debug for TokenSha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenSha256([REDACTED])")
     }
+}
+
+/// The texts of the configuration that have a form of their own.
+pub(super) const TEXTS: &[TextKind] = &[
+    TextKind { name: "ListenAddress", code: "address", wrong: wrong::<ListenAddress> },
+    TextKind { name: "Endpoint", code: "url", wrong: wrong::<Endpoint> },
+    TextKind { name: "SecretUrl", code: "url", wrong: wrong::<SecretUrl> },
+    TextKind { name: "TokenSha256", code: "sha256", wrong: wrong::<TokenSha256> },
+];
+
+/// In a schema each is a text, and what it is called leads to its check.
+macro_rules! text_in_schema {
+    ($($kind:ident: $description:literal),* $(,)?) => {$(
+        impl JsonSchema for $kind {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($kind).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "description": $description})
+            }
+        }
+    )*};
+}
+
+text_in_schema! {
+    ListenAddress: "An address to listen on: `127.0.0.1:8080`, or `:8080` for all interfaces.",
+    Endpoint: "The base URL of a service: `http://prometheus:9090`.",
+    SecretUrl: "An `http://` or `https://` URL.",
+    TokenSha256: "64 hex digits: `printf %s TOKEN | sha256sum`.",
 }

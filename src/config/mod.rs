@@ -6,7 +6,6 @@
 
 mod address;
 mod flags;
-mod places;
 mod spec;
 mod validate;
 
@@ -20,7 +19,18 @@ pub use spec::{
 pub use validate::Warning;
 
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use serde_json::Value;
+
+use crate::document::diagnostic::{Diagnostic, SourceFile};
+use crate::document::places::Places;
+use crate::document::{self, Read};
+use crate::domain::policy::problem::Severity;
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(document::schema_of::<Config>);
 
 /// A configuration is written by hand; what is larger is another file.
 const CONFIG_BYTES: u64 = 4 * 1024 * 1024;
@@ -31,7 +41,9 @@ pub struct ConfigProblem {
     /// The file, when the problem is in one.
     pub file: Option<PathBuf>,
     /// Line and column, both from 1, when the problem has a place.
-    pub place: Option<(u64, u64)>,
+    pub place: Option<(usize, usize)>,
+    /// The bytes of the file that it is about, when it has a place.
+    pub span: Option<Range<usize>>,
     /// What is wrong.
     pub message: String,
     /// What to do, when there is more to say.
@@ -87,7 +99,13 @@ impl Config {
 
     /// The same from a file's text. Relative paths in it start at the file's directory.
     pub fn from_text(path: Option<&Path>, text: &str, flags: &Flags) -> Result<Self, ConfigError> {
-        let mut config = places::parse(path, text)?;
+        let file = SourceFile { path: Arc::from(path.unwrap_or(Path::new(""))), text: text.into() };
+        let read: Option<Read<Self>> = document::read(&file, &SCHEMA, address::TEXTS)
+            .map_err(|found| ConfigError { problems: found.into_iter().map(shape).collect() })?;
+        let (mut config, places) = match read {
+            Some(read) => (read.value, Some(read.places)),
+            None => (Self::default(), None),
+        };
         if let Some(directory) = path.and_then(Path::parent) {
             config.resolve(directory);
         }
@@ -96,13 +114,36 @@ impl Config {
         if faults.is_empty() {
             return Ok(config);
         }
-        let places = places::Places::read(text);
-        let problems = faults.into_iter().map(|fault| {
-            let place = places.nearest(&fault.at);
-            let file = place.and(path).map(Path::to_owned);
-            ConfigProblem { file, place, message: fault.message, help: fault.help }
-        });
+        let problems = faults.into_iter().map(|fault| fault.found_in(places.as_ref()));
         Err(ConfigError { problems: problems.collect() })
+    }
+}
+
+/// What is wrong with the document as such.
+fn shape(found: Diagnostic) -> ConfigProblem {
+    ConfigProblem {
+        file: Some(found.file).filter(|file| !file.is_empty()).map(PathBuf::from),
+        place: found.line.zip(found.column),
+        span: found.span,
+        message: found.message,
+        help: found.help,
+    }
+}
+
+impl validate::Fault {
+    /// The fault with its place; a flag has none.
+    fn found_in(self, places: Option<&Places>) -> ConfigProblem {
+        let written = places.and_then(|places| places.nearest(&self.at));
+        let diagnostic = written.map(|(file, span)| {
+            Diagnostic::at(file, span, Severity::Error, "configuration", self.message.clone())
+        });
+        match diagnostic {
+            Some(found) => ConfigProblem { help: self.help, ..shape(found) },
+            None => {
+                let (message, help) = (self.message, self.help);
+                ConfigProblem { file: None, place: None, span: None, message, help }
+            }
+        }
     }
 }
 
@@ -110,6 +151,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     let problem = |message: String, help: Option<&str>| ConfigProblem {
         file: Some(path.to_owned()),
         place: None,
+        span: None,
         message,
         help: help.map(str::to_owned),
     };

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::spec::{BasicSpec, Config, PersonSpec, ReceiverSpec};
+use crate::domain::policy::problem::FieldPath;
 
 /// Smaller than one large alert group: every real Alertmanager would be refused.
 const LEAST_BODY_BYTES: usize = 64 * 1024;
@@ -17,7 +18,7 @@ const NAME_CHARACTERS: usize = 100;
 /// A fault with the path of its key.
 #[derive(Debug)]
 pub(super) struct Fault {
-    pub(super) at: Vec<String>,
+    pub(super) at: FieldPath,
     pub(super) message: String,
     pub(super) help: Option<String>,
 }
@@ -238,7 +239,10 @@ struct Faults(Vec<Fault>);
 impl Faults {
     fn add(&mut self, at: &[&str], message: &str, help: &str) {
         self.0.push(Fault {
-            at: at.iter().map(|step| (*step).to_owned()).collect(),
+            at: at.iter().fold(FieldPath::default(), |path, step| match step.parse() {
+                Ok(index) => path.index(index),
+                Err(_) => path.key(step),
+            }),
             message: message.to_owned(),
             help: Some(help.to_owned()),
         });

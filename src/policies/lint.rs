@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::diagnostic::{Diagnostic, SourceFile};
-use super::parse::{self, ParsedPolicy, Places};
+use super::parse::{self, ParsedPolicy};
+use crate::document::diagnostic::{Diagnostic, SourceFile};
+use crate::document::places::Places;
 use crate::domain::diagnosis::typing;
 use crate::domain::policy::choice::Specificity;
 use crate::domain::policy::compiled::{CompiledPolicy, Names};

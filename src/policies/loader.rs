@@ -14,10 +14,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::diagnostic::Diagnostic;
 use super::lint::{self, Report};
 use super::source::{self, Found};
 use crate::clock::SharedClock;
+use crate::document::diagnostic::Diagnostic;
 use crate::domain::id::Digest;
 use crate::domain::policy::choice::PolicySet;
 use crate::domain::policy::compiled::{CompiledPolicy, Names};

@@ -3,11 +3,8 @@
 //! What a policy means is decided in `domain`; this room knows where it is written.
 
 pub mod case;
-pub mod diagnostic;
 pub mod lint;
 pub mod loader;
 pub mod parse;
 pub mod schema;
 pub mod source;
-mod structure;
-pub mod yaml;

@@ -1,20 +1,13 @@
 //! The JSON Schema of a policy, for editors and for the check of a policy's shape.
 
-use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
+use crate::document::schema_of;
 use crate::domain::policy::spec::PolicyDocument;
 
 /// The schema of a policy (draft 2020-12).
 pub fn policy_schema() -> Value {
     schema_of::<PolicyDocument>()
-}
-
-/// The schema of any type.
-pub(super) fn schema_of<T: JsonSchema>() -> Value {
-    let generator = SchemaSettings::draft2020_12().into_generator();
-    generator.into_root_schema_for::<T>().to_value()
 }
 
 /// The schema as it is committed beside the policies.

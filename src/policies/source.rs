@@ -9,8 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::diagnostic::{Diagnostic, SourceFile};
-use super::yaml::MAX_FILE;
+use crate::document::diagnostic::{Diagnostic, SourceFile};
+use crate::document::yaml::MAX_FILE;
 
 /// Deepest nesting of directories; linked ones could go round in circles.
 const MAX_DEPTH: usize = 8;

@@ -3,10 +3,10 @@
 use super::expect::{Expectation, StandExpectation};
 use super::run::Decided;
 use super::{Case, CaseFile, Read};
+use crate::document::diagnostic::Diagnostic;
 use crate::domain::gate::{Gate, Stand};
 use crate::domain::nearest::nearest;
 use crate::domain::policy::problem::{FieldPath, Problem};
-use crate::policies::diagnostic::Diagnostic;
 
 /// Holds what was decided against what a test expects, and points at what differs.
 pub fn failures(

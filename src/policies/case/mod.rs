@@ -21,15 +21,13 @@ use serde_json::Value;
 
 use self::expect::Expectation;
 use self::facts::FactsCase;
-use super::diagnostic::{Diagnostic, SourceFile};
-use super::parse::Places;
-use super::schema::schema_of;
-use super::{structure, yaml};
+use crate::document::diagnostic::{Diagnostic, SourceFile};
+use crate::document::{self, Read, schema_of};
 use crate::domain::alert::{Alert, AlertStatus, Labels};
 use crate::domain::gate::rails::GuardRails;
 use crate::domain::id::Fingerprint;
 use crate::domain::period::Period;
-use crate::domain::policy::problem::{FieldPath, Problem, Severity};
+use crate::domain::policy::problem::Severity;
 use crate::domain::policy::spec::Mode;
 
 /// Noon on a Monday: in no freeze window that a person would think of.
@@ -114,15 +112,6 @@ fn five_minutes() -> Period {
     Period::from_mins(5)
 }
 
-/// A file that was read, with the place of every field.
-#[derive(Clone, Debug)]
-pub struct Read<T> {
-    /// What it says.
-    pub value: T,
-    /// Where.
-    pub places: Places,
-}
-
 /// Reads a file of tests.
 ///
 /// # Errors
@@ -143,30 +132,9 @@ fn read<T: DeserializeOwned>(
     file: &SourceFile,
     schema: &Value,
 ) -> Result<Read<T>, Vec<Diagnostic>> {
-    let at = |offset: usize, message: String| {
-        vec![Diagnostic::at(file, offset..offset + 1, Severity::Error, "yaml", message)]
-    };
-    let mut documents =
-        yaml::parse(&file.text).map_err(|error| at(error.offset, error.message))?.into_iter();
-    let node = match (documents.next(), documents.next()) {
-        (Some(node), None) => node,
-        (None, _) => return Err(at(0, "the file is empty".to_owned())),
-        (Some(_), Some(second)) => {
-            return Err(at(second.span.start, "the file holds more than one document".to_owned()));
-        }
-    };
-    let places = Places::of(file, &node);
-    let problems = structure::problems(schema, &node);
-    if !problems.is_empty() {
-        return Err(problems.iter().map(|problem| places.diagnostic(problem, None)).collect());
-    }
-    match serde_json::from_value(node.to_json()) {
-        Ok(value) => Ok(Read { value, places }),
-        Err(error) => {
-            let problem = Problem::error("shape", FieldPath::default(), error.to_string());
-            Err(vec![places.diagnostic(&problem, None)])
-        }
-    }
+    document::read(file, schema, &[])?.ok_or_else(|| {
+        vec![Diagnostic::at(file, 0..1, Severity::Error, "yaml", "the file is empty")]
+    })
 }
 
 impl Case {

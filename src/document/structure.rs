@@ -4,6 +4,8 @@
 //!
 //! Understands what the schema generator writes for the types of this project, no more.
 
+use std::fmt::Display;
+
 use serde_json::{Map, Value};
 
 use super::yaml::{Node, Yaml};
@@ -15,18 +17,46 @@ use crate::domain::quantity::Quantity;
 /// Deepest that a schema refers to itself; the types do not recurse.
 const MAX_DEPTH: usize = 32;
 
-/// Everything in which `node` differs from `schema`.
-pub(super) fn problems(schema: &Value, node: &Node) -> Vec<Problem> {
+/// A text with a form of its own, which the schema only names.
+#[derive(Debug)]
+pub struct TextKind {
+    /// The name of its type in the schema.
+    pub name: &'static str,
+    /// The code of a problem with one.
+    pub code: &'static str,
+    /// What is wrong with a text, if anything.
+    pub wrong: fn(&str) -> Option<String>,
+}
+
+/// Those that every kind of document uses.
+const TEXTS: &[TextKind] = &[
+    TextKind { name: "Period", code: "duration", wrong: wrong::<Period> },
+    TextKind {
+        name: "Quantity",
+        code: "quantity",
+        wrong: |text| text.parse::<Quantity>().err().map(|error| error.to_string()),
+    },
+];
+
+/// For types that say themselves what is wrong.
+pub fn wrong<T: TryFrom<String, Error: Display>>(text: &str) -> Option<String> {
+    T::try_from(text.to_owned()).err().map(|error| error.to_string())
+}
+
+/// Everything in which `node` differs from `schema`; `texts` are the document's own, besides lengths
+/// of time and quantities.
+pub fn problems(schema: &Value, texts: &'static [TextKind], node: &Node) -> Vec<Problem> {
     let definitions = schema.get("$defs").and_then(Value::as_object);
     let empty = Map::new();
     let mut check =
-        Check { definitions: definitions.unwrap_or(&empty), problems: Vec::new(), depth: 0 };
+        Check { definitions: definitions.unwrap_or(&empty), texts, problems: Vec::new(), depth: 0 };
     check.value(schema, node, &FieldPath::default());
     check.problems
 }
 
 struct Check<'s> {
     definitions: &'s Map<String, Value>,
+    texts: &'static [TextKind],
     problems: Vec<Problem>,
     depth: usize,
 }
@@ -67,15 +97,11 @@ impl<'s> Check<'s> {
             Yaml::Number(number) => Some(number.to_string()),
             Yaml::Null | Yaml::Bool(_) | Yaml::List(_) | Yaml::Map(_) => None,
         };
-        match (name, written) {
-            ("Period", Some(text)) => {
-                if let Err(error) = text.parse::<Period>() {
-                    self.error("duration", path, error.to_string());
-                }
-            }
-            ("Quantity", Some(text)) => {
-                if let Err(error) = text.parse::<Quantity>() {
-                    self.error("quantity", path, error.to_string());
+        let mut kinds = TEXTS.iter().chain(self.texts);
+        match (kinds.find(|kind| kind.name == name), written) {
+            (Some(kind), Some(text)) => {
+                if let Some(message) = (kind.wrong)(&text) {
+                    self.error(kind.code, path, message);
                 }
             }
             _ => {
