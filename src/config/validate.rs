@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::spec::{BasicSpec, Config, PersonSpec, ReceiverSpec};
 use crate::domain::policy::problem::FieldPath;
+use crate::domain::policy::safeguards::rails_problems;
 
 /// Smaller than one large alert group: every real Alertmanager would be refused.
 const LEAST_BODY_BYTES: usize = 64 * 1024;
@@ -70,6 +71,8 @@ impl Config {
                 "name their directory with `--policies` or the key `policies`",
             );
         }
+        let found = rails_problems(&self.rails, &FieldPath::of("rails")).into_iter();
+        faults.0.extend(found.map(|it| Fault { at: it.path, message: it.message, help: it.help }));
         if let Some(monitoring) = &self.rails.monitoring
             && monitoring.watchdog.is_none()
             && monitoring.query.is_none()

@@ -11,7 +11,7 @@ use super::event::{Event, Outcome};
 use super::facts::TargetQuery;
 use super::gate::{Ruling, Stand, Verdict};
 use super::incident::{Flight, Incident, Phase};
-use super::plan::Plan;
+use super::plan::{Change, Plan};
 use super::policy::spec::{ActionSpec, Mode};
 use super::resolution::{Judgement, Progress};
 
@@ -397,8 +397,10 @@ pub fn step_finished(
     let plan = incident.proposal.as_ref().map(|proposal| &proposal.plan);
     let last = plan.is_none_or(|plan| step + 1 >= plan.steps.len());
     if last && plan.is_some_and(|plan| !changes_anything(plan)) {
-        let told = plan.and_then(|plan| plan.steps.last()).map(|step| step.summary.clone());
-        let reason = told.unwrap_or_else(|| "people were told".to_owned());
+        let reason = match plan.and_then(|plan| plan.steps.last()).map(|step| &step.change) {
+            Some(Change::Notify { to, message }) => format!("`{to}` was told: {message}"),
+            Some(Change::Patch(_) | Change::DeletePods(_)) | None => "people were told".to_owned(),
+        };
         // Only messages were sent so far exactly when no plan before this one changed anything.
         let outcome =
             if incident.fallback.is_some() { Outcome::NotFixed } else { Outcome::HandedOver };

@@ -25,16 +25,26 @@ pub struct Accepted {
     pub alerts: usize,
 }
 
-/// Why a delivery was not taken. Both are answered 503, which Alertmanager retries.
+/// Why a delivery was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IntakeRefused {
-    /// Too many wait already.
+    /// An alert that will not be taken, however often it comes.
+    #[error("alert {index} takes {bytes} bytes; one alert may take at most {limit}")]
+    TooLarge {
+        /// Which alert of the delivery, from 0.
+        index: usize,
+        /// How large it is in the journal.
+        bytes: usize,
+        /// How large it may be.
+        limit: usize,
+    },
+    /// Too many wait already; Alertmanager comes again.
     #[error("the queue of deliveries is full")]
     Full {
         /// When to come again.
         retry_after: Duration,
     },
-    /// The journal cannot be written.
+    /// The journal cannot be written; Alertmanager comes again.
     #[error("alerts cannot be recorded: {why}")]
     Unavailable {
         /// Why not.

@@ -118,7 +118,8 @@ impl Refused {
             Self::Denied(Denied::Unknown { .. } | Denied::FromABrowser | Denied::Role { .. }) => {
                 WebhookOutcome::Unauthorized
             }
-            Self::Body(BodyRefused::TooLarge { .. }) => WebhookOutcome::TooLarge,
+            Self::Body(BodyRefused::TooLarge { .. })
+            | Self::Intake(IntakeRefused::TooLarge { .. }) => WebhookOutcome::TooLarge,
             Self::Body(BodyRefused::TooManyAtOnce) | Self::Intake(IntakeRefused::Full { .. }) => {
                 WebhookOutcome::Shed
             }
@@ -167,6 +168,12 @@ impl From<Refused> for Problem {
                     Some(hint) => problem.hint(hint),
                     None => problem,
                 }
+            }
+            Refused::Intake(error @ IntakeRefused::TooLarge { index, .. }) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "alert-too-large", "Alert too large")
+                    .pointer(format!("/alerts/{index}"))
+                    .detail(error.to_string())
+                    .hint("shorten its labels and annotations")
             }
             Refused::Intake(error @ IntakeRefused::Full { retry_after }) => {
                 let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);

@@ -42,6 +42,25 @@ impl Batch {
         (!drafts.is_empty()).then(|| Self { versions: BTreeMap::new(), drafts })
     }
 
+    /// These entries in their order, in as few batches as the limits allow. For entries that need not
+    /// be stored together; one that is too large by itself stays so, and its append says it.
+    pub fn packed(drafts: Vec<Draft>) -> Vec<Self> {
+        let mut batches = Vec::new();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for draft in drafts {
+            let more = draft_bytes(&draft);
+            let full = bytes + more > MAX_BATCH_BYTES || batch.len() == MAX_BATCH_ENTRIES;
+            if full {
+                batches.extend(Self::from_drafts(std::mem::take(&mut batch)));
+                bytes = 0;
+            }
+            bytes += more;
+            batch.push(draft);
+        }
+        batches.extend(Self::from_drafts(batch));
+        batches
+    }
+
     /// With one more entry at the end.
     #[must_use]
     pub fn and(mut self, draft: Draft) -> Self {
@@ -70,6 +89,11 @@ impl Batch {
         let drafts: usize = self.drafts.iter().map(draft_bytes).sum();
         let versions: usize = self.versions.keys().map(|stream| stream.as_str().len()).sum();
         drafts.saturating_add(versions)
+    }
+
+    /// Whether a journal would take it.
+    pub fn fits(&self) -> bool {
+        self.check().is_ok()
     }
 
     /// Checks the limits; gives the size in bytes.

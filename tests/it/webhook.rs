@@ -53,6 +53,7 @@ async fn refusals_say_what_is_wrong_and_what_to_do() {
     shown += &format!("# compressed\n{}", answer.shown());
     for refused in [
         IntakeRefused::Full { retry_after: Duration::from_millis(2500) },
+        IntakeRefused::TooLarge { index: 3, bytes: 1_200_000, limit: 1_048_576 },
         IntakeRefused::Unavailable { why: "the disk of `orderly.db` is full".to_owned() },
     ] {
         *site.recorder.refuse.lock().unwrap() = Some(refused);

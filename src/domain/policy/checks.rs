@@ -17,9 +17,8 @@ use crate::domain::diagnosis::typing;
 use crate::domain::nearest::nearest;
 use crate::domain::period::Period;
 
-/// Most workloads that one incident may work on: the plan's limit of steps is ten, twice that
-/// leaves room for a restart of several that need one step each in two incidents.
-const MAX_TARGETS: u32 = 20;
+/// Most workloads that one incident may work on: each takes a step, and a plan has at most ten.
+const MAX_TARGETS: u32 = 10;
 /// Most causes: more than any runbook of the catalogue has by far, and each costs an evaluation.
 const MAX_CAUSES: usize = 32;
 /// Most actions of one cause: the most that a plan may have steps.
@@ -35,10 +34,10 @@ const LONGEST: Period = Period::from_mins(60 * 24 * 7);
 
 /// Everything that is wrong with `document`.
 pub(super) fn problems(document: &PolicyDocument, names: &Names) -> Vec<Problem> {
-    let mut checks = Checks { names, problems: Vec::new() };
+    let mut checks = Checks::new(names);
     checks.header(document);
     checks.spec(&document.spec);
-    checks.problems
+    checks.problems()
 }
 
 /// There is no namespace to take.
@@ -57,6 +56,16 @@ pub(super) fn not_one_way(path: &FieldPath) -> Problem {
 pub(super) struct Checks<'n> {
     pub(super) names: &'n Names,
     problems: Vec<Problem>,
+}
+
+impl<'n> Checks<'n> {
+    pub(super) const fn new(names: &'n Names) -> Self {
+        Self { names, problems: Vec::new() }
+    }
+
+    pub(super) fn problems(self) -> Vec<Problem> {
+        self.problems
+    }
 }
 
 impl Checks<'_> {

@@ -56,7 +56,7 @@ fn mistakes() -> Vec<(Value, &'static str)> {
         ),
         (
             json!({"target": {"maxTargets": 0}}),
-            "spec.target.maxTargets: `maxTargets` must be between 1 and 20",
+            "spec.target.maxTargets: `maxTargets` must be between 1 and 10",
         ),
         (
             json!({"target": {"maxTargets": 3}}),

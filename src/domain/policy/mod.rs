@@ -8,7 +8,7 @@ pub mod matcher;
 pub mod name;
 pub mod problem;
 mod promql;
-mod safeguards;
+pub mod safeguards;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod spec;

@@ -6,8 +6,10 @@ use croner::Cron;
 use jiff::tz::TimeZone;
 
 use super::checks::Checks;
+use super::compiled::Names;
 use super::problem::{FieldPath, Problem};
 use super::spec::{FreezeSpec, Mode, PolicySpec, QuerySpec};
+use crate::domain::gate::rails::GuardRails;
 use crate::domain::nearest::nearest;
 use crate::domain::period::Period;
 
@@ -18,6 +20,29 @@ pub(super) fn check(checks: &mut Checks<'_>, spec: &PolicySpec, path: &FieldPath
     checks.gates(spec, &path.key("gates"));
     checks.approval(spec, &path.key("approval"));
     checks.verify(spec, &path.key("verify"));
+}
+
+/// Everything that is wrong with the limits over all policies, which a configuration gives.
+pub fn rails_problems(rails: &GuardRails, path: &FieldPath) -> Vec<Problem> {
+    let names = Names::default();
+    let mut checks = Checks::new(&names);
+    let second = Period::from_secs(1);
+    let budget = path.key("budget");
+    checks.period(rails.budget.per, second, &budget.key("per"));
+    if rails.budget.namespace_percent > 100 {
+        let message = format!("`{}` percent is more than all", rails.budget.namespace_percent);
+        checks.error("range", &budget.key("namespacePercent"), message);
+    }
+    checks.period(rails.storm.within, second, &path.key("storm").key("within"));
+    for (index, freeze) in rails.freeze.iter().enumerate() {
+        checks.freeze(freeze, &path.key("freeze").index(index));
+    }
+    let monitoring = rails.monitoring.as_ref();
+    if let Some(watchdog) = monitoring.and_then(|monitoring| monitoring.watchdog.as_ref()) {
+        let path = path.key("monitoring").key("watchdog").key("freshness");
+        checks.period(watchdog.freshness, second, &path);
+    }
+    checks.problems()
 }
 
 impl Checks<'_> {

@@ -140,7 +140,7 @@ pub struct TargetSpec {
     /// The workload that owns a pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner_of: Option<OwnerOfSpec>,
-    /// How many workloads a selector may find (1 to 20).
+    /// How many workloads a selector may find (1 to 10: each takes a step of the plan).
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub max_targets: u32,
 }

@@ -114,12 +114,15 @@ pub fn scaled_object(item: &Value) -> Autoscaler {
     }
 }
 
-/// A PodDisruptionBudget.
+/// A PodDisruptionBudget. Until its controller has seen the newest spec it lets none go, as the
+/// eviction API has it.
 pub fn budget(item: &Value) -> DisruptionBudget {
+    let observed = json::number(item, &["status", "observedGeneration"]);
+    let current = observed >= json::number(item, &["metadata", "generation"]);
+    let allowed = json::number(item, &["status", "disruptionsAllowed"]).filter(|_| current);
     DisruptionBudget {
         name: json::name(item).to_owned(),
-        disruptions_allowed: json::number(item, &["status", "disruptionsAllowed"])
-            .unwrap_or_default(),
+        disruptions_allowed: allowed.unwrap_or_default(),
     }
 }
 

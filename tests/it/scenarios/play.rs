@@ -163,7 +163,8 @@ impl Play {
             step @ (Step::Approve { .. }
             | Step::Refuse { .. }
             | Step::Abort { .. }
-            | Step::KillSwitch { .. }) => self.decide(step).await,
+            | Step::KillSwitch { .. }
+            | Step::ResetBreaker { .. }) => self.decide(step).await,
             Step::Restart => {
                 self.say("the service is killed and started again");
                 take_mut(self, World::restart).await;
@@ -195,6 +196,13 @@ impl Play {
                 let set = self.world.engine.set_kill_switch(on, person, reason).await;
                 set.expect("set");
                 format!("{by} turns the kill switch {}", if on { "on" } else { "off" })
+            }
+            Step::ResetBreaker { policy, by, reason } => {
+                let person = World::person(&by);
+                let said = format!("{by} resets the breaker of `{policy}`");
+                let reset = self.world.engine.reset_breaker(policy, person, reason).await;
+                reset.expect("reset");
+                said
             }
             _ => unreachable!("not a decision"),
         };

@@ -126,6 +126,11 @@ pub enum Step {
         by: String,
         reason: String,
     },
+    ResetBreaker {
+        policy: String,
+        by: String,
+        reason: String,
+    },
     /// Somebody deploys.
     SetImage {
         resource: String,
