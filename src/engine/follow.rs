@@ -19,6 +19,8 @@ use super::{EngineError, Shared, measure};
 /// How many alerts are correlated before the result is appended: keeps one batch well below the
 /// journal's limit of entries.
 const ALERTS_AT_ONCE: usize = 5_000;
+/// How many bytes of entries are decoded at once: one or two thousand alerts.
+const PART_BYTES: usize = 1024 * 1024;
 /// How long to wait before an append is tried again that the journal did not take.
 const AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
@@ -98,23 +100,13 @@ async fn follow(shared: &Shared, stop: CancellationToken) -> Result<(), EngineEr
     // Deliveries that were not correlated before the last stop come first.
     let mut next = shared.board().correlated() + 1;
     loop {
-        let noted = shared.board().seen();
         let doubted = *doubts.borrow_and_update();
         let page = shared.journal.read(next, 0).await?;
-        if let Some(last) = page.last() {
-            next = last.seq + 1;
-            let correlated = shared.board().correlated();
-            // What was noted while catching up is read again only for its alerts.
-            let wanted = |entry: &&Entry| {
-                entry.seq > noted || (codec::is_delivery(entry) && entry.seq > correlated)
-            };
-            let recorded: Vec<_> =
-                page.iter().filter(wanted).map(codec::decode).collect::<Result<_, _>>()?;
-            drop(page);
-            note(shared, &recorded, noted);
-            shared.seen(noted.max(next - 1));
-            shared.metrics.queue_depth("journal", shared.journal.queue_depth());
-            correlate(shared, &recorded, &stop).await?;
+        if !page.is_empty() {
+            for part in parts(page) {
+                next = part.last().map_or(next, |last| last.seq + 1);
+                take_in(shared, part, &stop).await?;
+            }
             let orphans = shared.board().orphans();
             if !orphans.is_empty() {
                 let through = shared.board().correlated();
@@ -133,6 +125,45 @@ async fn follow(shared: &Shared, stop: CancellationToken) -> Result<(), EngineEr
             _doubted = doubts.changed() => {}
         }
     }
+}
+
+/// Decodes some entries, notes what they say and correlates the alerts in them.
+async fn take_in(
+    shared: &Shared,
+    part: Vec<Entry>,
+    stop: &CancellationToken,
+) -> Result<(), EngineError> {
+    let noted = shared.board().seen();
+    let correlated = shared.board().correlated();
+    // What was noted while catching up is read again only for its alerts.
+    let wanted =
+        |entry: &&Entry| entry.seq > noted || (codec::is_delivery(entry) && entry.seq > correlated);
+    let last = part.last().map_or(noted, |last| last.seq);
+    let recorded: Vec<_> =
+        part.iter().filter(wanted).map(codec::decode).collect::<Result<_, _>>()?;
+    drop(part);
+    note(shared, &recorded, noted);
+    shared.seen(noted.max(last));
+    shared.metrics.queue_depth("journal", shared.journal.queue_depth());
+    correlate(shared, &recorded, stop).await
+}
+
+/// A page in parts of about [`PART_BYTES`]: alerts take many times the memory that their text takes.
+fn parts(page: Vec<Entry>) -> Vec<Vec<Entry>> {
+    let mut parts = vec![Vec::new()];
+    let mut bytes = 0;
+    for entry in page {
+        bytes += entry.body.len();
+        if bytes > PART_BYTES {
+            parts.push(Vec::new());
+            bytes = entry.body.len();
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(entry);
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
 }
 
 fn note(shared: &Shared, recorded: &[Recorded], noted: u64) {

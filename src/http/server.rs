@@ -11,6 +11,9 @@ use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use tokio_util::sync::CancellationToken;
 
+/// What a connection reads ahead; every head fits, and a body is collected elsewhere. The library's
+/// own bound is six times that, for each of many connections.
+const CONNECTION_BUFFER_BYTES: usize = 64 * 1024;
 /// A client that has not sent its request's head by then does not mean to.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests in hand are given this long when the process stops: longer than the longest of them
@@ -91,7 +94,11 @@ impl Listener {
             .accept_error_handler(|peer, error| {
                 tracing::debug!(?peer, %error, "a connection was not accepted");
             });
-        server.http_builder().http1().header_read_timeout(Some(HEAD_TIMEOUT));
+        server
+            .http_builder()
+            .http1()
+            .header_read_timeout(Some(HEAD_TIMEOUT))
+            .max_buf_size(CONNECTION_BUFFER_BYTES);
         let service = router.into_make_service();
         let serving = async {
             match tls {

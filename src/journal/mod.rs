@@ -26,6 +26,7 @@ pub mod lock;
 pub mod memory;
 pub mod opened;
 pub mod reader;
+mod recent;
 pub mod sqlite;
 pub mod status;
 pub mod store;
@@ -41,6 +42,7 @@ pub use status::{Commit, Observer, Status, Unobserved};
 pub use store::{Order, Search};
 pub use verify::{Anchor, Anchored, BadEntry, Flaw, VerifyReport, verify};
 
+use recent::Recent;
 use writer::Request;
 
 /// Batches that may wait: two full groups, so that the writer never idles while senders wake up.
@@ -69,6 +71,7 @@ pub struct Journal {
     head: watch::Receiver<u64>,
     status: watch::Receiver<Status>,
     observer: Arc<dyn Observer>,
+    recent: Arc<Recent>,
 }
 
 /// A place in the queue, held before the work is done that leads to the append.
@@ -109,6 +112,14 @@ impl Journal {
             Err(mpsc::error::TrySendError::Closed(_)) => {
                 Err(AppendError::Unavailable { reason: Failure::Closed })
             }
+        }
+    }
+
+    /// As [`JournalReader::read`], from memory when the entries are new.
+    pub async fn read(&self, from_seq: u64, limit: usize) -> Result<Vec<Entry>, ReadError> {
+        match self.recent.read(from_seq, store::page(limit)) {
+            Some(entries) => Ok(entries),
+            None => self.reader.read(from_seq, limit).await,
         }
     }
 

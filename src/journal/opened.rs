@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::entry::{Head, Identity};
 use super::reader::JournalReader;
+use super::recent::Recent;
 use super::status::{Observer, Status, Unobserved};
 use super::store::Store;
 use super::writer::{Reports, Writer};
@@ -86,7 +87,9 @@ impl Opened {
         let background = self.background.map(|start| start(clock.clone()));
         let genesis = Head { seq: 0, hash: self.reader.genesis() };
         let observer = self.observer.clone();
-        let reports = Reports { head: head_out, status: status_out, observer };
+        let recent = Arc::new(Recent::default());
+        let reports =
+            Reports { head: head_out, status: status_out, recent: recent.clone(), observer };
         let writer = Writer::new(self.store, (genesis, self.head), receiver, reports, clock);
         let task = tokio::spawn(run(writer, background, stop.clone()));
         let journal = Journal {
@@ -97,6 +100,7 @@ impl Opened {
             head,
             status,
             observer: self.observer,
+            recent,
         };
         (journal, JournalTask { task, stop })
     }

@@ -7,7 +7,6 @@
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -103,7 +102,7 @@ pub async fn open_read_only(path: &Path) -> Result<JournalReader, OpenError> {
 async fn open_locked(path: &Path, options: &Options, lock: Lock) -> Result<Opened, OpenError> {
     let (identity, store) = open_reader(path).await?;
     let reader = JournalReader::new(Arc::new(store));
-    let wal_frames = Arc::new(AtomicU64::new(0));
+    let log = Arc::new(checkpoint::Log::default());
     let fail = |error| store_error(path, failure(&error));
     // The writer connects first: a log left by a crash is recovered by who may write.
     let connection = connect::writer(path, options).await.map_err(fail)?;
@@ -112,9 +111,9 @@ async fn open_locked(path: &Path, options: &Options, lock: Lock) -> Result<Opene
         .map_err(|failure| store_error(path, failure))?
         .map_err(|bad| OpenError::Broken { path: path.to_path_buf(), bad })?;
     let checkpointer = connect::checkpointer(path, options).await.map_err(fail)?;
-    let store = SqliteStore::new(connection, wal_frames.clone(), lock);
+    let store = SqliteStore::new(connection, log.clone(), lock);
     let background: super::opened::Background =
-        Box::new(move |clock| Box::pin(checkpoint::run(checkpointer, wal_frames, clock)));
+        Box::new(move |clock| Box::pin(checkpoint::run(checkpointer, log, clock)));
     Ok(Opened::new(identity, head, Box::new(store), reader, Some(background)))
 }
 

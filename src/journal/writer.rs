@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::batch::{Batch, Receipt};
 use super::entry::Head;
 use super::error::{AppendError, Failure};
+use super::recent::Recent;
 use super::status::{Commit, Observer, Status};
 use super::store::Store;
 use crate::clock::SharedClock;
@@ -82,6 +83,7 @@ pub(super) struct Writer {
 pub(super) struct Reports {
     pub(super) head: watch::Sender<u64>,
     pub(super) status: watch::Sender<Status>,
+    pub(super) recent: Arc<Recent>,
     pub(super) observer: Arc<dyn Observer>,
 }
 
@@ -157,6 +159,7 @@ impl Writer {
         }
         let (entries, batches) = (judged.entries.len(), judged.accepted);
         let begun = self.clock.now();
+        let recent = judged.entries.clone();
         let outcome = self.store.insert(std::mem::take(&mut judged.entries)).await;
         let took = self.clock.now().duration_since(begun);
         let settled = match outcome {
@@ -172,6 +175,7 @@ impl Writer {
                 let took = took.try_into().unwrap_or_default();
                 self.reports.observer.committed(Commit { entries, batches, took });
                 self.versions.keep(std::mem::take(&mut judged.known));
+                self.reports.recent.keep(recent);
                 self.reports.head.send_replace(judged.head.seq);
                 if !matches!(self.head, Belief::Lost) {
                     self.recover();

@@ -11,26 +11,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::SignedDuration;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
+use tokio::sync::Notify;
 
 use crate::clock::SharedClock;
 
-/// How often: what is moved each time stays small, and idle costs nothing that can be measured.
-const EVERY: SignedDuration = SignedDuration::from_millis(250);
+/// How soon after a commit: a checkpoint's fsync holds up the writer's for as long as there is much to
+/// move, so it is done before there is. Nothing happens while nothing is written.
+const AFTER: SignedDuration = SignedDuration::from_millis(50);
 /// Frames of 4 KiB in the log past which the writer helps: 32 MiB, recovered in well under a
 /// second after a crash.
 pub(super) const WAL_FRAMES: u64 = 8192;
 
+/// The write-ahead log, between the writer and the checkpoints.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    /// Frames in it, as of the last checkpoint.
+    pub(super) frames: AtomicU64,
+    /// Something was committed.
+    pub(super) grown: Notify,
+}
+
 /// Never ends by itself.
-pub(super) async fn run(
-    mut connection: SqliteConnection,
-    wal_frames: Arc<AtomicU64>,
-    clock: SharedClock,
-) {
+pub(super) async fn run(mut connection: SqliteConnection, log: Arc<Log>, clock: SharedClock) {
     loop {
-        clock.sleep_until(clock.now().saturating_add(EVERY).unwrap_or(jiff::Timestamp::MAX)).await;
+        log.grown.notified().await;
+        clock.sleep_until(clock.now().saturating_add(AFTER).unwrap_or(jiff::Timestamp::MAX)).await;
         // A failure concerns the writer first, which reports it; the next round tries again.
         if let Ok(frames) = passive(&mut connection).await {
-            wal_frames.store(frames, Ordering::Relaxed);
+            log.frames.store(frames, Ordering::Relaxed);
         }
     }
 }

@@ -6,7 +6,7 @@
 //! long as it lives, a commit that was not synced stays invisible.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use futures::future::BoxFuture;
 use sqlx::query::Query;
@@ -18,7 +18,7 @@ use super::super::entry::{Entry, Hash, Head, StreamId};
 use super::super::error::Failure;
 use super::super::lock::Lock;
 use super::super::store::Store;
-use super::checkpoint::{WAL_FRAMES, passive};
+use super::checkpoint::{Log, WAL_FRAMES, passive};
 use super::failure::failure;
 
 /// The sizes in which statements are prepared. The largest takes what usually waits at once; each
@@ -35,20 +35,16 @@ const PROBE_BYTES: i64 = 64 * 1024;
 pub(super) struct SqliteStore {
     // Before the lock: it is closed before the lock is released.
     connection: SqliteConnection,
-    wal_frames: Arc<AtomicU64>,
+    log: Arc<Log>,
     inserts: [Arc<str>; SIZES.len()],
     lookups: [Arc<str>; SIZES.len()],
     _lock: Lock,
 }
 
 impl SqliteStore {
-    pub(super) fn new(
-        connection: SqliteConnection,
-        wal_frames: Arc<AtomicU64>,
-        lock: Lock,
-    ) -> Self {
+    pub(super) fn new(connection: SqliteConnection, log: Arc<Log>, lock: Lock) -> Self {
         let (inserts, lookups) = (SIZES.map(insert_statement), SIZES.map(lookup_statement));
-        Self { connection, wal_frames, inserts, lookups, _lock: lock }
+        Self { connection, log, inserts, lookups, _lock: lock }
     }
 
     async fn insert_group(&mut self, entries: Vec<Entry>) -> Result<(), sqlx::Error> {
@@ -207,8 +203,9 @@ impl Store for SqliteStore {
 
     fn upkeep(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            if self.wal_frames.load(Ordering::Relaxed) > WAL_FRAMES {
-                self.wal_frames.store(0, Ordering::Relaxed);
+            self.log.grown.notify_one();
+            if self.log.frames.load(Ordering::Relaxed) > WAL_FRAMES {
+                self.log.frames.store(0, Ordering::Relaxed);
                 // What fails here is tried again, and is reported by the next commit.
                 let _later = passive(&mut self.connection).await;
             }
