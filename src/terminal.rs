@@ -31,6 +31,33 @@ pub fn width() -> Option<usize> {
     }
 }
 
+/// Breaks `line` between words so that no part is longer than `width`; all but the first begin with
+/// `hang` spaces. A word that is longer than a line stays whole, for it is copied from the screen.
+pub fn wrap(line: &str, width: Option<usize>, hang: usize) -> Cow<'_, str> {
+    let Some(width) = width.filter(|width| line.chars().count() > *width) else {
+        return Cow::Borrowed(line);
+    };
+    // On a narrow terminal a deep indentation would leave one word a line.
+    let hang = hang.min(width / 2);
+    let indent = line.len() - line.trim_start().len();
+    let mut wrapped = line[..indent].to_owned();
+    let mut used = indent;
+    let mut begins = true;
+    for word in line[indent..].split_inclusive(' ') {
+        let length = word.trim_end().chars().count();
+        if !begins && used + length > width {
+            wrapped.truncate(wrapped.trim_end().len());
+            wrapped.push('\n');
+            wrapped.push_str(&" ".repeat(hang));
+            used = hang;
+        }
+        wrapped.push_str(word);
+        used += word.chars().count();
+        begins = false;
+    }
+    Cow::Owned(wrapped)
+}
+
 /// A text from outside with everything made visible that would steer a terminal or turn the reading
 /// direction.
 pub fn plain(text: &str) -> Cow<'_, str> {
@@ -60,5 +87,15 @@ mod tests {
     fn texts_from_outside_cannot_steer_the_terminal() {
         assert_eq!(plain("ordinary ä\n"), "ordinary ä\n");
         assert_eq!(plain("a\u{1b}[2Jb\u{202e}c\0\r"), r"a\u{1b}[2Jb\u{202e}c\u{0}\u{d}");
+    }
+
+    #[test]
+    fn long_lines_are_broken_between_words_and_hang() {
+        let line = "  10.5s  the cause is found";
+        assert_eq!(wrap(line, None, 9), line);
+        assert_eq!(wrap(line, Some(40), 9), line);
+        assert_eq!(wrap(line, Some(18), 9), "  10.5s  the cause\n         is found");
+        assert_eq!(wrap("see https://example.com/x", Some(10), 2), "see\n  https://example.com/x");
+        assert_eq!(wrap("ä ö ü", Some(3), 0), "ä ö\nü");
     }
 }

@@ -6,15 +6,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use annotate_snippets::Renderer;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
+use super::Format;
 use crate::config::{Config, ConfigProblem, Flags};
 use crate::document::diagnostic::{Diagnostic, SourceFile, summary};
 use crate::domain::policy::compiled::Names;
 use crate::domain::policy::problem::Severity;
 use crate::policies::lint;
 use crate::policies::source;
+use crate::service::names;
 
 /// Check policies and configuration, with the offending text underlined
 #[derive(Args, Debug)]
@@ -31,15 +33,6 @@ pub struct CheckArgs {
     /// Fail on warnings too.
     #[arg(long)]
     pub strict: bool,
-}
-
-/// How findings are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people: the line with the offending text underlined.
-    Text,
-    /// For programs: one object.
-    Json,
 }
 
 /// Runs the check.
@@ -93,24 +86,13 @@ fn configured(path: &Path, policies: &[PathBuf]) -> (Names, Vec<Diagnostic>) {
     let config = Some(path.to_owned());
     let flags = Flags { config, policies: policies.to_vec(), ..Flags::default() };
     match Config::load(&flags) {
-        Ok(config) => (names_of(&config), Vec::new()),
+        Ok(config) => (names(&config), Vec::new()),
         Err(error) => {
             let text = std::fs::read_to_string(path).unwrap_or_default();
             let file = SourceFile { path: Arc::from(path), text: Arc::from(text) };
             let problems = error.problems.into_iter();
             (Names::default(), problems.map(|problem| diagnostic(&file, problem)).collect())
         }
-    }
-}
-
-/// The receivers and groups of a configuration, for policies to be held against. A configuration
-/// that lists none, as in the first five minutes, asks nothing of policies.
-pub fn names_of(config: &Config) -> Names {
-    let groups = config.people.iter().flat_map(|person| person.groups.iter().cloned());
-    Names {
-        receivers: (!config.receivers.is_empty())
-            .then(|| config.receivers.keys().cloned().collect()),
-        groups: (!config.people.is_empty()).then(|| groups.collect()),
     }
 }
 

@@ -4,27 +4,32 @@
 use std::io::Write as _;
 
 use super::table::Tone;
-use crate::terminal::{colour, plain};
+use crate::terminal::{colour, plain, width, wrap};
 
 /// How far what belongs to a heading is moved in.
 const INDENT: &str = "  ";
+
+/// A text is not broken into less than this, however narrow the terminal is.
+const LEAST_ROOM: usize = 20;
 
 /// A page that is being written.
 #[derive(Debug)]
 pub struct Page {
     text: String,
     colour: bool,
+    /// Where lines are broken; nowhere when absent.
+    width: Option<usize>,
 }
 
 impl Page {
     /// An empty one, with colour or without.
     pub fn new(colour: bool) -> Self {
-        Self { text: String::new(), colour }
+        Self { text: String::new(), colour, width: None }
     }
 
     /// An empty one for standard output as it is.
     pub fn for_stdout() -> Self {
-        Self::new(colour(&std::io::stdout()))
+        Self { width: width(), ..Self::new(colour(&std::io::stdout())) }
     }
 
     /// The first line.
@@ -66,14 +71,16 @@ impl Page {
         self.text.push_str(&mark);
         self.text.push_str(&gap);
         self.text.push_str(INDENT);
-        let text = plain(text);
-        let mut lines = text.lines();
-        self.text.push_str(lines.next().unwrap_or_default());
-        self.text.push('\n');
-        for line in lines {
-            self.text.push_str(&" ".repeat(width + 2 * INDENT.len()));
-            self.text.push_str(line);
-            self.text.push('\n');
+        let hang = width + 2 * INDENT.len();
+        let room = self.width.map(|columns| columns.saturating_sub(hang).max(LEAST_ROOM));
+        for (number, line) in plain(text).lines().enumerate() {
+            for (part, line) in wrap(line, room, 0).lines().enumerate() {
+                if number + part > 0 {
+                    self.text.push_str(&" ".repeat(hang));
+                }
+                self.text.push_str(line);
+                self.text.push('\n');
+            }
         }
     }
 
@@ -86,7 +93,7 @@ impl Page {
                 Some(b'@') => Tone::Faint,
                 Some(_) | None => Tone::Usual,
             };
-            self.at(2, tone, line);
+            self.put(2, tone, &plain(line));
         }
     }
 
@@ -104,13 +111,24 @@ impl Page {
     }
 
     fn at(&mut self, depth: usize, tone: Tone, text: &str) {
+        let indent = depth * INDENT.len();
+        let room = self.width.map(|columns| columns.saturating_sub(indent).max(LEAST_ROOM));
         for line in plain(text).lines() {
-            if !line.is_empty() {
-                self.text.push_str(&INDENT.repeat(depth));
-                self.text.push_str(&tone.paint(line, self.colour));
+            for line in wrap(line, room, 0).lines() {
+                self.put(depth, tone, line);
             }
-            self.text.push('\n');
+            if line.is_empty() {
+                self.text.push('\n');
+            }
         }
+    }
+
+    fn put(&mut self, depth: usize, tone: Tone, line: &str) {
+        if !line.is_empty() {
+            self.text.push_str(&INDENT.repeat(depth));
+            self.text.push_str(&tone.paint(line, self.colour));
+        }
+        self.text.push('\n');
     }
 
     fn bold(&self, text: &str) -> String {

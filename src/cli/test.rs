@@ -10,7 +10,7 @@ use annotate_snippets::Renderer;
 use clap::Args;
 use serde::Serialize;
 
-use super::check::Format;
+use super::Format;
 use crate::document::Read;
 use crate::document::diagnostic::{Diagnostic, SourceFile};
 use crate::domain::policy::choice::PolicySet;

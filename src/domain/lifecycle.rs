@@ -11,7 +11,7 @@ use super::event::{Event, Outcome};
 use super::facts::TargetQuery;
 use super::gate::{Ruling, Stand, Verdict};
 use super::incident::{Flight, Incident, Phase};
-use super::plan::{Change, Plan};
+use super::plan::Change;
 use super::policy::spec::{ActionSpec, Mode};
 use super::resolution::{Judgement, Progress};
 
@@ -329,7 +329,7 @@ pub fn gated(incident: &Incident, ruling: Ruling, verdicts: Vec<Verdict>) -> Vec
     let Some(proposal) = &incident.proposal else { return Vec::new() };
     // A message to people needs nobody's approval.
     let ruling = match ruling {
-        Ruling::Ask if !changes_anything(&proposal.plan) => Ruling::Act,
+        Ruling::Ask if !proposal.plan.changes_anything() => Ruling::Act,
         other => other,
     };
     let end = match ruling {
@@ -344,11 +344,6 @@ pub fn gated(incident: &Incident, ruling: Ruling, verdicts: Vec<Verdict>) -> Vec
     };
     let decided = Event::GateDecided { digest: proposal.digest, ruling, verdicts };
     [decided].into_iter().chain(end).collect()
-}
-
-/// Whether a plan touches the cluster.
-pub fn changes_anything(plan: &Plan) -> bool {
-    plan.changes_anything()
 }
 
 fn would_have(verdicts: &[Verdict]) -> String {
@@ -396,7 +391,7 @@ pub fn step_finished(
     let mut events = vec![Event::StepFinished { step, evidence, diff, left }];
     let plan = incident.proposal.as_ref().map(|proposal| &proposal.plan);
     let last = plan.is_none_or(|plan| step + 1 >= plan.steps.len());
-    if last && plan.is_some_and(|plan| !changes_anything(plan)) {
+    if last && plan.is_some_and(|plan| !plan.changes_anything()) {
         let reason = match plan.and_then(|plan| plan.steps.last()).map(|step| &step.change) {
             Some(Change::Notify { to, message }) => format!("`{to}` was told: {message}"),
             Some(Change::Patch(_) | Change::DeletePods(_)) | None => "people were told".to_owned(),

@@ -15,6 +15,7 @@ mod policies;
 mod remediation;
 mod sandbox;
 mod scenarios;
+mod serve;
 mod site;
 mod traces;
 mod webhook;

@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 
 use annotate_snippets::Renderer;
-use orderly::cli::check::{self, CheckArgs, Format};
+use orderly::cli::Format;
+use orderly::cli::check::{self, CheckArgs};
 use orderly::cli::test::{self, TestArgs};
 
 fn checked(args: &CheckArgs) -> (String, bool) {

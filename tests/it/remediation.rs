@@ -162,7 +162,7 @@ async fn kill_switch_while_waiting(resource: &str) -> (Outcome, String, usize) {
     let alert = world.fire(FIRING).await;
     world
         .until("a write that the server was too busy for", async |world: &World| {
-            world.kinds(&alert).await.iter().any(|kind| *kind == "StepNotApplied")
+            world.kinds(&alert).await.contains(&"StepNotApplied")
         })
         .await;
     let why = "the database is being moved".to_owned();

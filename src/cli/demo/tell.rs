@@ -1,17 +1,24 @@
 //! Tells what happens while it happens: one line an event, in colour on a terminal, plain elsewhere.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use jiff::Timestamp;
 
 use crate::domain::event::{Event, Outcome};
 use crate::domain::explain;
 use crate::domain::gate::Stand;
+use crate::terminal::{colour, plain, width, wrap};
+
+/// Where the text of an event begins, after its time.
+const TEXT: usize = 11;
+/// Where the evidence of a gate begins, after its answer and its name.
+const EVIDENCE: usize = TEXT + 29;
 
 /// Writes the story.
 #[derive(Clone, Copy, Debug)]
 pub struct Teller {
     colour: bool,
+    width: Option<usize>,
     began: Timestamp,
 }
 
@@ -35,15 +42,22 @@ pub enum Look {
 impl Teller {
     /// A teller whose clock starts now.
     pub fn new(began: Timestamp) -> Self {
-        let plain = std::env::var_os("NO_COLOR").is_some();
-        Self { colour: std::io::stdout().is_terminal() && !plain, began }
+        Self { colour: colour(&std::io::stdout()), width: width(), began }
     }
 
     /// Writes one line.
     pub fn say(&self, look: Look, text: &str) {
+        self.hang(look, text, text.len() - text.trim_start().len());
+    }
+
+    /// Writes one line; where it is too long for the terminal, it goes on below column `hang`.
+    fn hang(&self, look: Look, text: &str, hang: usize) {
+        let text = plain(text);
+        let lines: Vec<_> =
+            wrap(&text, self.width, hang).lines().map(|line| self.paint(look, line)).collect();
         let mut out = std::io::stdout().lock();
         // A closed terminal is no reason to end the service behind it.
-        let _closed = writeln!(out, "{}", self.paint(look, text));
+        let _closed = writeln!(out, "{}", lines.join("\n"));
         let _closed = out.flush();
     }
 
@@ -70,9 +84,10 @@ impl Teller {
     pub fn event(&self, at: Timestamp, event: &Event) {
         let seconds = at.duration_since(self.began).as_secs_f64().max(0.0);
         let line = format!("  {seconds:>6.1}s  {}", explain::line(event));
+        let say = |look| self.hang(look, &line, TEXT);
         match event {
             Event::PlanProposed { plan, previews, .. } => {
-                self.say(Look::Plain, &line);
+                say(Look::Plain);
                 for step in &plan.steps {
                     self.say(Look::Faint, &format!("           because {}", step.reason));
                 }
@@ -81,7 +96,7 @@ impl Teller {
                 }
             }
             Event::GateDecided { verdicts, .. } => {
-                self.say(Look::Plain, &line);
+                say(Look::Plain);
                 for verdict in verdicts {
                     let mark = match verdict.stand {
                         Stand::Allow => "passes",
@@ -94,23 +109,23 @@ impl Teller {
                         verdict.gate.name(),
                         verdict.evidence
                     );
-                    self.say(Look::Faint, &text);
+                    self.hang(Look::Faint, &text, EVIDENCE);
                 }
             }
-            Event::StepFinished { .. } | Event::ResolutionMet { .. } => self.say(Look::Good, &line),
-            Event::ApprovalRequested { .. } => self.say(Look::Ask, &line),
+            Event::StepFinished { .. } | Event::ResolutionMet { .. } => say(Look::Good),
+            Event::ApprovalRequested { .. } => say(Look::Ask),
             Event::StepFailed { .. }
             | Event::ResolutionMissed { .. }
             | Event::PlanImpossible { .. }
-            | Event::GivenUp { .. } => self.say(Look::Bad, &line),
+            | Event::GivenUp { .. } => say(Look::Bad),
             Event::IncidentClosed { outcome, .. } => {
                 let look = match outcome {
                     Outcome::Fixed | Outcome::Recovered | Outcome::DryRun => Look::Good,
                     _ => Look::Bad,
                 };
-                self.say(look, &line);
+                say(look);
             }
-            _ => self.say(Look::Plain, &line),
+            _ => say(Look::Plain),
         }
     }
 
@@ -122,7 +137,9 @@ impl Teller {
                 Some(b'-') => Look::Bad,
                 _ => Look::Faint,
             };
-            self.say(look, &format!("           {line}"));
+            let line = plain(line);
+            let mut out = std::io::stdout().lock();
+            let _closed = writeln!(out, "           {}", self.paint(look, &line));
         }
     }
 }

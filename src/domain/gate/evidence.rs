@@ -46,7 +46,7 @@ pub enum Evidence {
     ReadyNotAsked,
     #[error("the change takes no pod away")]
     DisruptionNotAsked,
-    #[error("every PodDisruptionBudget over the target's pods, if there is one, has headroom")]
+    #[error("no PodDisruptionBudget is short of headroom")]
     Headroom,
     #[error("PodDisruptionBudget `{budget}` lets no pod of {target} go now")]
     NoHeadroom { target: String, budget: String },
@@ -58,7 +58,7 @@ pub enum Evidence {
     NamespaceBudget { namespace: String, used: u32, workloads: u32, percent: u8, per: Period },
     #[error("how many workloads `{namespace}` has could not be found out: {why}")]
     NamespaceUnknown { namespace: String, why: String },
-    #[error("{incidents} incidents were opened in {within}; the storm brake sets at {limit}")]
+    #[error("incidents opened in {within}: {incidents}; the storm brake sets at {limit}")]
     Storm { incidents: u32, limit: u32, within: Period },
     #[error(
         "the last {count} fixes of this policy did not help; from {limit} on a person must approve (reset: `orderly breaker reset`)"

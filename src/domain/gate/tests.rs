@@ -380,8 +380,8 @@ fn each_gate_says_its_stand_and_what_it_rests_on() {
     min-ready allow: 2 of 4 pods of ai-agents/Deployment/agent are ready; 50 % are asked for
     min-ready hold 15s: 2 of 4 pods of ai-agents/Deployment/agent are ready; 51 % are asked for
     min-ready allow: no pod of ai-agents/Deployment/agent is ready: there is nothing to lose
-    disruption-budget allow: every PodDisruptionBudget over the target's pods, if there is one, has headroom
-    disruption-budget allow: every PodDisruptionBudget over the target's pods, if there is one, has headroom
+    disruption-budget allow: no PodDisruptionBudget is short of headroom
+    disruption-budget allow: no PodDisruptionBudget is short of headroom
     disruption-budget ask: PodDisruptionBudget `agent` lets no pod of ai-agents/Deployment/agent go now
     disruption-budget hold 15s: PodDisruptionBudget `agent` lets no pod of ai-agents/Deployment/agent go now
     disruption-budget deny: PodDisruptionBudget `agent` lets no pod of ai-agents/Deployment/agent go now
@@ -394,9 +394,9 @@ fn each_gate_says_its_stand_and_what_it_rests_on() {
     budget allow: 1 of 10 targets in 1h are used, over all policies | hold 3541s: 1 of 4 workloads in `ai-agents` were changed in 1h; 30 % are allowed (at least one)
     budget allow: 0 of 10 targets in 1h are used, over all policies | hold 15s: how many workloads `ai-agents` has could not be found out: 403
     budget hold 15s: 1 of 1 targets in 1h are used, over all policies
-    storm allow: 0 incidents were opened in 5m; the storm brake sets at 20
-    storm hold 241s: 1 incidents were opened in 5m; the storm brake sets at 1
-    storm ask: 1 incidents were opened in 5m; the storm brake sets at 1
+    storm allow: incidents opened in 5m: 0; the storm brake sets at 20
+    storm hold 241s: incidents opened in 5m: 1; the storm brake sets at 1
+    storm ask: incidents opened in 5m: 1; the storm brake sets at 1
     breaker allow: the policy's fixes help, as far as is known (0 of 3 ineffective in a row)
     breaker ask: the last 3 fixes of this policy did not help; from 3 on a person must approve (reset: `orderly breaker reset`)
     freeze allow: no freeze window is open

@@ -1,0 +1,210 @@
+//! `orderly serve` as a process: it starts, works, says what it does without a secret, and ends when
+//! it is told to.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "another process goes by the real time")]
+
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use orderly::clock::SystemClock;
+use orderly::sandbox::{Contents, Options, Sandbox};
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+
+/// What must be found in no line of the log, whatever its level.
+const SECRETS: [&str; 4] =
+    ["webhook-token-5f1c", "ada-token-77ab", "prometheus-password-0c1d", "receiver-path-9e2f"];
+/// How long the process may take for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program, with what it wrote to standard error.
+struct Serving {
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    api: String,
+    admin: String,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Serving {
+    fn start(directory: &Path, arguments: &[&str]) -> Self {
+        let (api, admin) = (free_port(), free_port());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_orderly"))
+            .current_dir(directory)
+            .env_clear()
+            .args(["serve", "--config", "orderly.yaml"])
+            .args(["--listen", &format!("127.0.0.1:{api}")])
+            .args(["--admin-listen", &format!("127.0.0.1:{admin}")])
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (lines, kept) = (BufReader::new(child.stderr.take().unwrap()).lines(), log.clone());
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        let (api, admin) = (format!("http://127.0.0.1:{api}"), format!("http://127.0.0.1:{admin}"));
+        Self { child, log, api, admin }
+    }
+
+    fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    async fn until<T>(&mut self, what: &str, mut look: impl AsyncFnMut(&Self) -> Option<T>) -> T {
+        let end = std::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = look(self).await {
+                return found;
+            }
+            let ended = self.child.try_wait().unwrap();
+            let late = std::time::Instant::now() > end;
+            assert!(ended.is_none() && !late, "no {what}: {ended:?}\n{}", self.log().join("\n"));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn ready(&mut self) {
+        let _already = rustls::crypto::ring::default_provider().install_default();
+        self.until("readiness", async |this: &Self| {
+            let answer = Client::new().get(format!("{}/readyz", this.admin)).send().await.ok()?;
+            (answer.status() == StatusCode::OK).then_some(())
+        })
+        .await;
+    }
+
+    async fn ended(&mut self) -> ExitStatus {
+        let end = std::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(std::time::Instant::now() < end, "it goes on:\n{}", self.log().join("\n"));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// A cluster, and a directory with a configuration that holds every kind of secret.
+async fn site() -> (Sandbox, tempfile::TempDir) {
+    let options = Options { contents: Contents::Demo, ..Options::new(Arc::new(SystemClock)) };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let [webhook, ada, prometheus, receiver] = SECRETS;
+    for (name, secret) in [("webhook", webhook), ("ada", ada), ("prometheus", prometheus)] {
+        std::fs::write(path(name), secret).unwrap();
+    }
+    std::fs::write(path("kubeconfig"), sandbox.kubeconfig()).unwrap();
+    std::fs::create_dir(path("policies")).unwrap();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/high-error-rate.yaml");
+    let policy = std::fs::read_to_string(shipped).unwrap();
+    let policy = policy.replace("mode: dry-run", "mode: approval");
+    std::fs::write(path("policies/high-error-rate.yaml"), policy).unwrap();
+    // Nobody listens at the receiver's address: what cannot be delivered is logged, too.
+    let config = format!(
+        "policies: [policies]\njournal: {{path: orderly.db}}\nkubernetes: {{kubeconfig: \
+         kubeconfig}}\nwebhook: {{auth: {{bearerTokenFile: webhook}}}}\npeople: [{{name: ada, role: \
+         admin, tokenFile: ada}}]\nprometheus: {{url: '{}', basic: {{username: orderly, \
+         passwordFile: prometheus}}}}\nreceivers:\n  oncall: {{webhook: {{url: \
+         'http://127.0.0.1:9/{receiver}'}}}}\n  leads: {{log: {{}}}}\nlog: {{format: json, level: \
+         trace}}\n",
+        sandbox.prometheus_url()
+    );
+    std::fs::write(path("orderly.yaml"), config).unwrap();
+    (sandbox, directory)
+}
+
+fn firing() -> Value {
+    json!({
+        "version": "4", "groupKey": "{}", "truncatedAlerts": 0, "status": "firing",
+        "receiver": "orderly", "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {},
+        "externalURL": "http://alertmanager",
+        "alerts": [{
+            "status": "firing", "annotations": {}, "startsAt": "2026-11-22T03:00:00Z",
+            "endsAt": "0001-01-01T00:00:00Z", "generatorURL": "",
+            "labels": {
+                "alertname": "HighErrorRate", "namespace": "ai-agents",
+                "agent_id": "support-agent",
+            },
+        }],
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_names_incident_and_target_and_never_a_secret() {
+    let (_sandbox, directory) = site().await;
+    let mut serving = Serving::start(directory.path(), &["--init"]);
+    serving.ready().await;
+    let [webhook, ada, ..] = SECRETS;
+    let http = Client::new();
+    let refused = http.post(format!("{}/webhook", serving.api)).bearer_auth("wrong");
+    let refused = refused.json(&firing()).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    let taken = http.post(format!("{}/webhook", serving.api)).bearer_auth(webhook);
+    let taken = taken.json(&firing()).send().await.unwrap();
+    assert_eq!(taken.status(), StatusCode::ACCEPTED);
+    let id = serving
+        .until("incident that waits for approval", async |this: &Serving| {
+            let list = http.get(format!("{}/api/v1/incidents?state=waiting", this.api));
+            let list: Value = list.bearer_auth(ada).send().await.ok()?.json().await.ok()?;
+            list["incidents"][0]["id"].as_str().map(str::to_owned)
+        })
+        .await;
+    let refuse = http.post(format!("{}/api/v1/incidents/{id}/refuse", serving.api));
+    let refuse = refuse.bearer_auth(ada).json(&json!({"reason": "by the test"}));
+    assert_eq!(refuse.send().await.unwrap().status(), StatusCode::OK);
+    terminate(&serving.child);
+    assert!(serving.ended().await.success(), "{}", serving.log().join("\n"));
+
+    let log = serving.log();
+    let lines: Vec<Value> =
+        log.iter().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    let of_incident: Vec<_> = lines.iter().filter(|line| line["event"].is_string()).collect();
+    assert!(of_incident.len() > 4, "{}", log.join("\n"));
+    for line in of_incident {
+        assert_eq!(line["span"]["incident"], id, "{line}");
+        let target = line["span"]["target"].as_str().unwrap();
+        assert!(target.contains("support-agent-deployment"), "{line}");
+    }
+    assert!(lines.iter().any(|line| line["level"] == "TRACE"), "everything is logged here");
+    for secret in SECRETS {
+        let told = log.iter().find(|line| line.contains(secret));
+        assert!(told.is_none(), "`{secret}` is in the log: {told:?}");
+    }
+}
+
+#[cfg(unix)]
+fn terminate(child: &Child) {
+    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_history_is_not_begun_by_a_slip() {
+    let (_sandbox, directory) = site().await;
+    let mut serving = Serving::start(directory.path(), &[]);
+    let status = serving.ended().await;
+    assert_eq!(status.code(), Some(1));
+    let said = serving.log().join("\n");
+    assert!(said.contains("orderly.db") && said.contains("init"), "{said}");
+    assert!(!directory.path().join("orderly.db").exists());
+}
