@@ -27,7 +27,11 @@ fn all() -> Vec<Event> {
         hold: crate::domain::period::Period::from_mins(10),
         evidence: "0.001".to_owned(),
     };
-    let progress = || Progress { looked: Some(NOW), criteria: vec![state.clone()] };
+    let progress = || Progress {
+        looked: Some(NOW),
+        criteria: vec![state.clone()],
+        restarts: vec![("uid".to_owned(), 1)],
+    };
     let delivery = Delivery {
         receiver: "orderly".to_owned(),
         group: "g".to_owned(),

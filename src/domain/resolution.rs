@@ -82,6 +82,10 @@ pub struct Progress {
     pub looked: Option<Timestamp>,
     /// Each.
     pub criteria: Vec<CriterionState>,
+    /// Restarts of each pod as of then: `(uid, restarts)`. One more, and the time without restarts
+    /// begins again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restarts: Vec<(String, i64)>,
 }
 
 /// What one look gives.
@@ -128,7 +132,8 @@ pub fn judge(
     let mut criteria = Vec::new();
     let mut changed =
         before.looked.is_none_or(|looked| look.now.duration_since(looked) > NOTE_AGAIN);
-    for (criterion, hold, result) in observe(spec, look) {
+    let counted = if before.restarts.is_empty() { look.restarts_before } else { &before.restarts };
+    for (criterion, hold, result) in observe(spec, look, counted) {
         let earlier = before.criteria.iter().find(|state| state.criterion == criterion);
         let running = earlier.and_then(|state| state.since).filter(|_| !unwatched);
         let (since, evidence) = match result {
@@ -138,7 +143,9 @@ pub fn judge(
         changed |= earlier.is_none_or(|state| state.since != since);
         criteria.push(CriterionState { criterion, since, hold, evidence });
     }
-    let progress = Progress { looked: Some(look.now), criteria };
+    let restarts =
+        if spec.stable_for > Period::ZERO { restarts(look, counted) } else { Vec::new() };
+    let progress = Progress { looked: Some(look.now), criteria, restarts };
     if progress.criteria.iter().all(|state| state.met(look.now)) {
         Judgement::Met(progress)
     } else if look.now >= deadline {
@@ -150,7 +157,18 @@ pub fn judge(
 
 type Observed = (Criterion, Period, Result<String, String>);
 
-fn observe(spec: &VerifySpec, look: &Look<'_>) -> Vec<Observed> {
+/// How often each pod has restarted; as before where that is not known.
+fn restarts(look: &Look<'_>, before: &[(String, i64)]) -> Vec<(String, i64)> {
+    let pods = look.facts.targets.iter().map(|workload| workload.pods.known());
+    match pods.collect::<Option<Vec<_>>>() {
+        Some(pods) => {
+            pods.into_iter().flatten().map(|it| (it.uid.clone(), it.restarts())).collect()
+        }
+        None => before.to_vec(),
+    }
+}
+
+fn observe(spec: &VerifySpec, look: &Look<'_>, restarts: &[(String, i64)]) -> Vec<Observed> {
     let mut observed = Vec::new();
     match spec.rollout {
         RolloutExpectation::Complete => {
@@ -159,7 +177,7 @@ fn observe(spec: &VerifySpec, look: &Look<'_>) -> Vec<Observed> {
         RolloutExpectation::Any => {}
     }
     if spec.stable_for > Period::ZERO {
-        observed.push((Criterion::Stable, spec.stable_for, stable(look)));
+        observed.push((Criterion::Stable, spec.stable_for, stable(look, restarts)));
     }
     if let Some(query) = &spec.query {
         observed.push((Criterion::Query, query.hold, threshold(query, look.query)));
@@ -196,7 +214,7 @@ fn rollout(look: &Look<'_>) -> Result<String, String> {
     Ok("the rollout is complete".to_owned())
 }
 
-fn stable(look: &Look<'_>) -> Result<String, String> {
+fn stable(look: &Look<'_>, restarts: &[(String, i64)]) -> Result<String, String> {
     let mut all = 0;
     for workload in &look.facts.targets {
         let mut pods = 0;
@@ -212,11 +230,12 @@ fn stable(look: &Look<'_>) -> Result<String, String> {
             if !pod.ready {
                 return Err(format!("pod {} is not ready", pod.name));
             }
-            let before = look.restarts_before.iter().find(|(uid, _)| *uid == pod.uid);
+            let before = restarts.iter().find(|(uid, _)| *uid == pod.uid);
             let before = before.map_or(0, |(_, restarts)| *restarts);
             if pod.restarts() > before {
                 let more = pod.restarts() - before;
-                return Err(format!("pod {} restarted {more} times since", pod.name));
+                let times = if more == 1 { "once".to_owned() } else { format!("{more} times") };
+                return Err(format!("pod {} restarted {times}", pod.name));
             }
         }
         if pods < workload.replicas.desired {

@@ -108,8 +108,8 @@ fn pods_are_stable_only_when_all_of_every_target_are() {
     stable does not hold: 0 of 3 pods of ai-agents/StatefulSet/db exist
     stable does not hold: pod db-0 is not ready
     stable holds: 6 pods ready
-    stable does not hold: pod db-0 restarted 1 times since
-    stable does not hold: pod db-1 restarted 1 times since
+    stable does not hold: pod db-0 restarted once
+    stable does not hold: pod db-1 restarted once
     stable does not hold: 2 of 3 pods of ai-agents/StatefulSet/db exist
     stable holds: 6 pods ready
     stable does not hold: the pods are unknown: 403
@@ -138,6 +138,31 @@ fn a_rollout_and_an_alert_are_asked_for_unless_the_policy_says_any() {
     let gone = facts([]);
     let late = judge(&spec, &Progress::default(), &look(&gone, deadline), deadline);
     assert!(matches!(late, Judgement::Missed(_)), "{late:?}");
+}
+
+#[test]
+fn a_restart_begins_the_time_anew_and_does_not_end_it_for_good() {
+    let spec: VerifySpec =
+        serde_json::from_value(json!({"rollout": "any", "alert": "any", "stableFor": "30s"}))
+            .expect("a spec");
+    let (quiet, mut restarted) = (healthy(), healthy());
+    let Fact::Known { value: pods, .. } = &mut restarted.targets[0].pods else { panic!("pods") };
+    pods[0].containers[0].restarts += 1;
+    let mut progress = Progress::default();
+    for (seconds, seen, holds_since) in [
+        (0, &quiet, Some(0)),
+        (15, &quiet, Some(0)),
+        (25, &restarted, None),
+        (40, &restarted, Some(40)),
+        (55, &restarted, Some(40)),
+    ] {
+        let judged = judge(&spec, &progress, &look(seen, later(seconds)), later(600));
+        let Judgement::Pending { progress: now, .. } = judged else { panic!("{judged:?}") };
+        assert_eq!(now.criteria[0].since, holds_since.map(later), "after {seconds} s");
+        progress = now;
+    }
+    let judged = judge(&spec, &progress, &look(&restarted, later(70)), later(600));
+    assert!(matches!(judged, Judgement::Met(_)), "{judged:?}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::domain::gate::rails::MonitoringSpec;
 use crate::domain::gate::{AlertState, Monitoring};
 use crate::domain::incident::Incident;
 use crate::domain::period::Period;
+use crate::domain::plan::Change;
 use crate::domain::policy::compiled::CompiledPolicy;
 use crate::domain::policy::spec::QuerySpec;
 use crate::domain::policy::template;
@@ -192,7 +193,8 @@ pub async fn look(
     incident: &Incident,
 ) -> Result<(Facts, Option<Fact<Vec<f64>>>), CollectError> {
     let query = incident.policy.spec.verify.query.as_ref();
-    let (targets, query) = tokio::join!(read(shared, &incident.targets), async {
+    let watched = watched(incident);
+    let (targets, query) = tokio::join!(read(shared, &watched), async {
         match query {
             Some(query) => Some(values(shared, incident, &query.expr).await),
             None => None,
@@ -202,6 +204,20 @@ pub async fn look(
     let at = shared.clock.now();
     let facts = Facts { at, targets, related: Vec::new(), queries: BTreeMap::new() };
     Ok((facts, query))
+}
+
+/// What is watched: the targets, and what the plan changed besides them.
+fn watched(incident: &Incident) -> Vec<Target> {
+    let steps = incident.proposal.iter().flat_map(|proposal| &proposal.plan.steps);
+    let changed = |uid: &str| {
+        steps.clone().any(|step| match &step.change {
+            Change::Patch(change) => change.object.uid == uid,
+            Change::DeletePods(_) | Change::Notify { .. } => false,
+        })
+    };
+    let related = incident.facts.iter().flat_map(|facts| &facts.related);
+    let besides = related.filter(|workload| changed(&workload.uid)).map(|it| it.target.clone());
+    incident.targets.iter().cloned().chain(besides).collect()
 }
 
 /// What the gates ask about besides the plan and the facts.

@@ -131,6 +131,33 @@ async fn a_restart_while_a_question_waits_changes_nothing_about_it() {
     assert!(image(&world).contains("v1.4.1"));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_changed_besides_the_target_is_verified_too() {
+    let policy = r#"
+apiVersion: orderly.dev/v1alpha1
+kind: RemediationPolicy
+metadata: {name: database}
+spec:
+  summary: The database has to be restarted
+  match: ['alertname="HighErrorRate"']
+  target: {kind: Deployment, namespaces: [ai-agents], name: support-agent-deployment}
+  mode: auto
+  causes:
+    - {name: always, actions: [{restart: {on: {kind: StatefulSet, name: postgres}}}]}
+  verify: {within: 5m, rollout: complete, alert: any}
+"#;
+    let world = World::start(&[policy.to_owned()]).await;
+    let alert = world.fire(FIRING).await;
+    world.until_phase(&alert, "verifying").await;
+    // The target itself was complete all the time.
+    let incident = world.incident(&alert).await.expect("an incident");
+    let told = world.told().await;
+    assert!(told.contains("rollout does not hold: ai-agents/StatefulSet/postgres"), "{told}");
+    assert!(!incident.closed());
+    let (outcome, reason) = world.until_closed(&alert).await;
+    assert_eq!(outcome, Outcome::Fixed, "{reason}");
+}
+
 /// A policy that restarts, then scales: two steps, and a write to the second can be made to wait.
 fn two_steps() -> String {
     r#"
