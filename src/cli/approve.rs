@@ -7,8 +7,9 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::client::{Client, ClientError, ServerFlags};
-use super::page::{Page, print};
-use super::{STALE, incidents, story};
+use super::decided::print_decided;
+use super::page::{Page, print, print_json};
+use super::{Format, STALE, incidents, story};
 use crate::http::api::{ApproveRequest, DigestPrefix, IncidentDetail, ProposalView, Reason};
 use crate::http::problem::Problem;
 
@@ -26,6 +27,9 @@ pub struct ApproveArgs {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+    /// How to print what came of it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
     /// Which service
     #[command(flatten)]
     pub server: ServerFlags,
@@ -44,9 +48,12 @@ async fn approve(args: &ApproveArgs, client: &Client) -> anyhow::Result<ExitCode
     let id = incidents::find(client, &args.id).await?;
     let digest = match &args.digest {
         Some(digest) => digest.clone(),
+        None if args.format == Format::Json && !args.yes => {
+            bail!("for a program: give the plan with `--digest`, or `--yes` for whatever stands");
+        }
         None => {
             let detail = client.incident(&id).await?;
-            let proposal = shown(&detail)?;
+            let proposal = shown(&detail, args.format)?;
             let asked = detail.summary.waiting.is_some() && !args.yes;
             if asked && std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
                 let question = format!("\napprove plan {}?", proposal.digest.short());
@@ -63,14 +70,14 @@ async fn approve(args: &ApproveArgs, client: &Client) -> anyhow::Result<ExitCode
     let request = ApproveRequest { digest: Some(digest), reason: args.reason.clone() };
     match client.approve(&id, &request).await {
         Ok(decided) => {
-            let plan =
-                decided.digest.map_or_else(String::new, |it| format!(" plan {}", it.short()));
-            let how = if decided.already { " already" } else { "" };
-            print(&format!("approved{plan} of incident {id}{how}: {}\n", decided.standing))?;
+            print_decided(args.format, "approved", &decided)?;
             Ok(ExitCode::SUCCESS)
         }
         Err(ClientError::Refused(problem)) if problem.is("plan-stale") => {
-            stale(&problem)?;
+            match args.format {
+                Format::Json => print_json(&problem)?,
+                Format::Text => stale(&problem)?,
+            }
             let _told = writeln!(
                 std::io::stderr().lock(),
                 "orderly: {}: `orderly approve {id}`",
@@ -83,11 +90,14 @@ async fn approve(args: &ApproveArgs, client: &Client) -> anyhow::Result<ExitCode
 }
 
 /// Shows the plan that an approval would be about.
-fn shown(detail: &IncidentDetail) -> anyhow::Result<&ProposalView> {
+fn shown(detail: &IncidentDetail, format: Format) -> anyhow::Result<&ProposalView> {
     let Some(proposal) = &detail.proposal else {
         let (id, standing) = (&detail.summary.id, &detail.summary.standing);
         bail!("incident `{id}` has no plan to approve: {standing}");
     };
+    if format == Format::Json {
+        return Ok(proposal);
+    }
     let mut page = Page::for_stdout();
     let summary = &detail.summary;
     page.title(&format!("incident {}: {} on {}", summary.id, summary.alert, summary.target));

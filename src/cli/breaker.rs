@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
+use super::Format;
 use super::client::{Client, ServerFlags};
-use super::page::print;
+use super::page::{print, print_json};
 use crate::http::api::{Reason, ResetRequest};
 
 /// Trust a policy again whose fixes did not help.
@@ -31,6 +33,9 @@ pub struct ResetArgs {
     /// Why; the journal keeps it
     #[arg(long)]
     pub reason: Reason,
+    /// How to print what came of it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
     /// Which service
     #[command(flatten)]
     pub server: ServerFlags,
@@ -45,6 +50,9 @@ pub fn run(args: &BreakerArgs) -> anyhow::Result<ExitCode> {
     let client = Client::new(&args.server)?;
     let request = ResetRequest { reason: args.reason.clone() };
     super::block_on(async { Ok(client.reset_breaker(&args.policy, &request).await?) })?;
-    print(&format!("policy `{}` is trusted again\n", args.policy))?;
+    match args.format {
+        Format::Text => print(&format!("policy `{}` is trusted again\n", args.policy))?,
+        Format::Json => print_json(&json!({"policy": args.policy, "trusted": true}))?,
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use serde_json::json;
 
-use super::page::print;
+use super::Format;
+use super::page::{print, print_json};
 use crate::clock::{SharedClock, SystemClock};
 use crate::service::create_journal;
 
@@ -17,6 +19,9 @@ pub struct InitArgs {
     /// The journal's file; there must be none yet
     #[arg(long, value_name = "FILE", env = "ORDERLY_JOURNAL", default_value = "orderly.db")]
     pub journal: PathBuf,
+    /// How to print what came of it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
 }
 
 /// Makes it.
@@ -27,6 +32,10 @@ pub fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
     let clock: SharedClock = Arc::new(SystemClock);
     super::block_on(create_journal(&args.journal, &clock))?;
     let path = args.journal.display();
+    if args.format == Format::Json {
+        print_json(&json!({"journal": args.journal}))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     print(&format!("created the journal `{path}`; start with `orderly serve --journal {path}`\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -35,6 +35,9 @@ pub struct TurnArgs {
     /// Why; the journal keeps it
     #[arg(long)]
     pub reason: Reason,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
     /// Which service
     #[command(flatten)]
     pub server: ServerFlags,
@@ -57,8 +60,8 @@ pub struct StatusArgs {
 /// When the service refuses or does not answer.
 pub fn run(args: &KillSwitchArgs) -> anyhow::Result<ExitCode> {
     let (switch, format) = match &args.command {
-        KillSwitchCommand::On(args) => (turn(args, true)?, Format::Text),
-        KillSwitchCommand::Off(args) => (turn(args, false)?, Format::Text),
+        KillSwitchCommand::On(args) => (turn(args, true)?, args.format),
+        KillSwitchCommand::Off(args) => (turn(args, false)?, args.format),
         KillSwitchCommand::Status(args) => {
             let client = Client::new(&args.server)?;
             (super::block_on(async { Ok(client.kill_switch().await?) })?, args.format)

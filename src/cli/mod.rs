@@ -7,6 +7,7 @@ pub mod breaker;
 pub mod check;
 pub mod client;
 pub mod completions;
+mod decided;
 pub mod demo;
 pub mod doctor;
 pub mod explain;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::client::{Client, ServerFlags};
-use super::incidents;
-use super::page::print;
+use super::decided::print_decided;
+use super::{Format, incidents};
 use crate::http::api::{Reason, RefuseRequest};
 
 /// Say no to the plan of an incident.
@@ -17,6 +17,9 @@ pub struct RefuseArgs {
     /// Why; the journal keeps it
     #[arg(long)]
     pub reason: Reason,
+    /// How to print what came of it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
     /// Which service
     #[command(flatten)]
     pub server: ServerFlags,
@@ -33,7 +36,6 @@ pub fn run(args: &RefuseArgs) -> anyhow::Result<ExitCode> {
         let request = RefuseRequest { reason: args.reason.clone() };
         Ok(client.refuse(&id, &request).await?)
     })?;
-    let how = if decided.already { " already" } else { "" };
-    print(&format!("refused incident {}{how}: {}\n", decided.id, decided.standing))?;
+    print_decided(args.format, "refused", &decided)?;
     Ok(ExitCode::SUCCESS)
 }

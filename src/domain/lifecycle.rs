@@ -356,11 +356,11 @@ fn would_have(verdicts: &[Verdict]) -> String {
     let denied = stands(|stand| stand == Stand::Deny);
     let held = stands(|stand| matches!(stand, Stand::Hold { .. }));
     if !denied.is_empty() {
-        format!("dry run: nothing was changed; gates would have refused it: {denied}")
+        format!("nothing was changed; gates would have refused it: {denied}")
     } else if !held.is_empty() {
-        format!("dry run: nothing was changed; gates would have held it: {held}")
+        format!("nothing was changed; gates would have held it: {held}")
     } else {
-        "dry run: nothing was changed; every gate would have let it pass".to_owned()
+        "nothing was changed; every gate would have let it pass".to_owned()
     }
 }
 

@@ -273,6 +273,30 @@ async fn a_person_finds_reads_and_approves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_decide_and_read_what_came_of_it() {
+    let shift = Shift::begin().await;
+    let id = shift.fire().await;
+    let json = async |arguments: &[&str]| -> Value {
+        let arguments: Vec<_> = arguments.iter().copied().chain(["--format", "json"]).collect();
+        serde_json::from_str(&shift.orderly(&arguments).await.out).unwrap()
+    };
+    // A program has seen nothing: it must say what it agrees with.
+    let blind = shift.orderly(&["approve", id.as_str(), "--format", "json"]).await;
+    assert_eq!((blind.code, blind.out.as_str()), (Some(1), ""), "{}", blind.err);
+    assert!(blind.err.contains("--digest"), "{}", blind.err);
+    let stale = json(&["approve", id.as_str(), "--digest", "0123456789ab"]).await;
+    assert_eq!(stale["status"], 409, "{stale}");
+    let approved = json(&["approve", id.as_str(), "--yes"]).await;
+    assert_eq!((&approved["id"], &approved["already"]), (&json!(id.as_str()), &json!(false)));
+    let aborted = json(&["abort", id.as_str(), "--reason", "by hand"]).await;
+    assert_eq!(aborted["id"], id.as_str());
+    let on = json(&["kill-switch", "on", "--reason", "game day"]).await;
+    assert_eq!((&on["on"], &on["reason"]), (&json!(true), &json!("game day")));
+    let trusted = json(&["breaker", "reset", "high-error-rate", "--reason", "fixed"]).await;
+    assert_eq!(trusted, json!({"policy": "high-error-rate", "trusted": true}));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_plan_than_the_one_that_was_seen_is_not_approved() {
     let shift = Shift::begin().await;
     let id = shift.fire().await;

@@ -103,6 +103,9 @@ impl Serving {
     }
 }
 
+/// How often policies are read again whether or not the file system tells of a change.
+const REREAD: Duration = Duration::from_secs(60);
+
 /// A cluster, and a directory with a configuration that holds every kind of secret.
 async fn site() -> (Sandbox, tempfile::TempDir) {
     let options = Options { contents: Contents::Demo, ..Options::new(Arc::new(SystemClock)) };
@@ -207,4 +210,41 @@ async fn a_second_history_is_not_begun_by_a_slip() {
     let said = serving.log().join("\n");
     assert!(said.contains("orderly.db") && said.contains("init"), "{said}");
     assert!(!directory.path().join("orderly.db").exists());
+}
+
+/// A mounted ConfigMap is changed by turning the link `..data` to another folder.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mounted_config_map_that_is_swapped_is_read_again() {
+    use std::os::unix::fs::symlink;
+
+    let (_sandbox, directory) = site().await;
+    let mount = directory.path().join("policies");
+    let policy = std::fs::read_to_string(mount.join("high-error-rate.yaml")).unwrap();
+    std::fs::remove_file(mount.join("high-error-rate.yaml")).unwrap();
+    for (version, mode) in [("..1", "mode: approval"), ("..2", "mode: auto")] {
+        std::fs::create_dir(mount.join(version)).unwrap();
+        let text = policy.replace("mode: approval", mode);
+        std::fs::write(mount.join(version).join("high-error-rate.yaml"), text).unwrap();
+    }
+    symlink("..1", mount.join("..data")).unwrap();
+    symlink("..data/high-error-rate.yaml", mount.join("high-error-rate.yaml")).unwrap();
+    let mut serving = Serving::start(directory.path(), &["--init"]);
+    serving.ready().await;
+    let mode = async |this: &Serving| {
+        let status = Client::new().get(format!("{}/status", this.admin)).send().await.ok()?;
+        let status: Value = status.json().await.ok()?;
+        status["policies"][0]["mode"].as_str().map(str::to_owned)
+    };
+    assert_eq!(mode(&serving).await.as_deref(), Some("approval"));
+
+    let began = std::time::Instant::now();
+    symlink("..2", mount.join("..data_tmp")).unwrap();
+    std::fs::rename(mount.join("..data_tmp"), mount.join("..data")).unwrap();
+    serving
+        .until("policy in its new version", async |this: &Serving| {
+            mode(this).await.filter(|mode| mode == "auto").map(drop)
+        })
+        .await;
+    assert!(began.elapsed() < REREAD, "seen only because everything is read again now and then");
 }

@@ -1,0 +1,19 @@
+//! What came of a decision, for people or for programs.
+
+use super::Format;
+use super::page::{print, print_json};
+use crate::http::api::Decided;
+
+/// Prints it; `verb` says what was decided.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn print_decided(format: Format, verb: &str, decided: &Decided) -> anyhow::Result<()> {
+    if format == Format::Json {
+        return print_json(decided);
+    }
+    let plan = decided.digest.filter(|_| verb == "approved");
+    let plan = plan.map_or_else(String::new, |digest| format!(" plan {} of", digest.short()));
+    let how = if decided.already { " already" } else { "" };
+    Ok(print(&format!("{verb}{plan} incident {}{how}: {}\n", decided.id, decided.standing))?)
+}
