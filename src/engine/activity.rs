@@ -43,8 +43,13 @@ impl Engine {
             if still && followed >= head && *heads.borrow() == head {
                 return Ok(());
             }
-            // The sender lives as long as `self`.
-            let _changed = activity.changed().await;
+            tokio::select! {
+                // The sender lives as long as `self`.
+                _changed = activity.changed() => {}
+                // What grew between the two looks may have been followed before the second. A writer
+                // that is gone appends nothing more.
+                Ok(()) = heads.changed() => {}
+            }
         }
     }
 }

@@ -2,7 +2,8 @@
 //! operator's shift.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -41,6 +42,8 @@ const SHORTEST: SignedDuration = SignedDuration::from_millis(100);
 const PATIENCE: SignedDuration = SignedDuration::from_hours(2);
 /// How long the rooms get to come to rest: only a request that a fault holds takes so long.
 const SETTLE: Duration = Duration::from_secs(10);
+/// So many times in a row they may fail to: a fault ends before that, an engine that hangs does not.
+const RESTLESS: u32 = 6;
 
 /// The world of one test.
 pub struct World {
@@ -54,7 +57,15 @@ pub struct World {
     setting: Setting,
     journal_task: JournalTask,
     stop: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: Tasks,
+    /// How often in a row the rooms did not come to rest.
+    restless: AtomicU32,
+}
+
+/// The engine's tasks, and why one of them ended that should not have.
+struct Tasks {
+    running: Vec<JoinHandle<()>>,
+    broken: Arc<OnceLock<String>>,
 }
 
 /// How a world is set up.
@@ -129,12 +140,13 @@ impl World {
             journal_task,
             stop,
             tasks,
+            restless: AtomicU32::new(0),
         }
     }
 
     /// Kills the service without a word and starts another one on the same journal.
     pub async fn restart(mut self) -> Self {
-        for task in self.tasks.drain(..) {
+        for task in self.tasks.running.drain(..) {
             task.abort();
         }
         self.stop.cancel();
@@ -203,8 +215,14 @@ impl World {
     /// Waits until nothing happens any more while the clock stands still.
     pub async fn settle(&self) {
         let rest = tokio::time::timeout(self.setting.settle, self.engine.at_rest()).await;
+        if let Some(why) = self.tasks.broken.get() {
+            panic!("{why}; the journal says:\n{}", self.told().await);
+        }
         if let Ok(rest) = rest {
             rest.expect("readable");
+            self.restless.store(0, Ordering::Relaxed);
+        } else if self.restless.fetch_add(1, Ordering::Relaxed) >= RESTLESS {
+            panic!("the rooms do not come to rest; the journal says:\n{}", self.told().await);
         }
     }
 
@@ -308,7 +326,7 @@ impl World {
     }
 }
 
-type Booted = (Engine, JournalTask, CancellationToken, Vec<JoinHandle<()>>);
+type Booted = (Engine, JournalTask, CancellationToken, Tasks);
 
 async fn boot(
     clock: &Arc<ManualClock>,
@@ -351,12 +369,14 @@ async fn boot(
         stop.clone(),
     );
     let (engine, tasks) = started.await.expect("the engine starts");
-    let tasks = tasks.into_iter().map(|(name, task)| {
+    let broken = Arc::<OnceLock<String>>::default();
+    let running = tasks.into_iter().map(|(name, task)| {
+        let broken = broken.clone();
         tokio::spawn(async move {
             if let Err(error) = task.await {
-                panic!("task {name} ended: {error:?}");
+                let _first = broken.set(format!("task {name} ended: {error:?}"));
             }
         })
     });
-    (engine, journal_task, stop, tasks.collect())
+    (engine, journal_task, stop, Tasks { running: running.collect(), broken })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use orderly::clock::Clock as _;
@@ -25,6 +26,9 @@ use crate::world::{Setting, World, policy_set};
 
 /// How long a phase is waited for: longer than any time of a shipped policy.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(3);
+/// How long a step may take in real time, so that one that waits for a clock that nobody moves is
+/// seen: many times what any of them needs.
+const STEP_LIMIT: Duration = Duration::from_secs(300);
 
 /// A scenario under way.
 struct Play {
@@ -55,10 +59,11 @@ pub async fn play(scenario: Scenario) -> String {
     }
     let teller = Teller::new(world.clock.now());
     let mut play = Play { world, teller, alerts: BTreeMap::new(), plans: Vec::new(), told: 0 };
-    for step in scenario.steps {
-        play.step(step).await;
+    for (number, step) in scenario.steps.into_iter().enumerate() {
+        let took_too_long = tokio::time::timeout(STEP_LIMIT, play.step(step)).await.is_err();
         play.world.settle().await;
         play.tell().await;
+        assert!(!took_too_long, "step {} does not end:\n{}", number + 1, play.teller.text);
     }
     let report = verify(play.world.engine.journal().reader(), None).await.expect("readable");
     assert!(report.is_sound(), "{report:?}");
