@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::facts::Target;
+use super::facts::{Target, Workload};
 use super::id::Digest;
 
 /// An ordered list of exact changes for one incident.
@@ -33,6 +33,22 @@ impl Plan {
     pub fn changes_anything(&self) -> bool {
         self.steps.iter().any(|step| match step.change {
             Change::Patch(_) | Change::DeletePods(_) => true,
+            Change::Notify { .. } => false,
+        })
+    }
+
+    /// Whether it changes this workload, be it through the autoscaler that scales it.
+    pub fn changes(&self, workload: &Workload) -> bool {
+        self.steps.iter().any(|step| match &step.change {
+            Change::Patch(change) => {
+                let object = &change.object;
+                let same = object.namespace == workload.target.namespace;
+                let scales = workload.autoscaler.known().is_some_and(|owner| {
+                    object.kind == "HorizontalPodAutoscaler" && object.name == owner.name
+                });
+                same && (object.uid == workload.uid || scales)
+            }
+            Change::DeletePods(change) => change.owner == workload.target,
             Change::Notify { .. } => false,
         })
     }

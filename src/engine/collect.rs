@@ -18,7 +18,6 @@ use crate::domain::gate::rails::MonitoringSpec;
 use crate::domain::gate::{AlertState, Monitoring};
 use crate::domain::incident::Incident;
 use crate::domain::period::Period;
-use crate::domain::plan::Change;
 use crate::domain::policy::compiled::CompiledPolicy;
 use crate::domain::policy::spec::QuerySpec;
 use crate::domain::policy::template;
@@ -208,15 +207,10 @@ pub async fn look(
 
 /// What is watched: the targets, and what the plan changed besides them.
 fn watched(incident: &Incident) -> Vec<Target> {
-    let steps = incident.proposal.iter().flat_map(|proposal| &proposal.plan.steps);
-    let changed = |uid: &str| {
-        steps.clone().any(|step| match &step.change {
-            Change::Patch(change) => change.object.uid == uid,
-            Change::DeletePods(_) | Change::Notify { .. } => false,
-        })
-    };
+    let plan = incident.proposal.as_ref().map(|proposal| &proposal.plan);
     let related = incident.facts.iter().flat_map(|facts| &facts.related);
-    let besides = related.filter(|workload| changed(&workload.uid)).map(|it| it.target.clone());
+    let besides = related.filter(|it| plan.is_some_and(|plan| plan.changes(it)));
+    let besides = besides.map(|workload| workload.target.clone());
     incident.targets.iter().cloned().chain(besides).collect()
 }
 

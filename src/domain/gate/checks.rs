@@ -57,21 +57,7 @@ fn earlier(at: Timestamp, by: SignedDuration) -> Timestamp {
 /// The workloads that the plan changes.
 pub(super) fn changed<'a>(inputs: &Inputs<'a>) -> Vec<&'a Workload> {
     let all = inputs.facts.targets.iter().chain(&inputs.facts.related);
-    all.filter(|workload| {
-        inputs.plan.steps.iter().any(|step| match &step.change {
-            Change::Patch(change) => {
-                let object = &change.object;
-                let same = object.namespace == workload.target.namespace;
-                let scales = workload.autoscaler.known().is_some_and(|owner| {
-                    object.kind == "HorizontalPodAutoscaler" && object.name == owner.name
-                });
-                same && (object.uid == workload.uid || scales)
-            }
-            Change::DeletePods(change) => change.owner == workload.target,
-            Change::Notify { .. } => false,
-        })
-    })
-    .collect()
+    all.filter(|workload| inputs.plan.changes(workload)).collect()
 }
 
 fn mode(inputs: &Inputs<'_>, say: Say<'_>) {
