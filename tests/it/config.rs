@@ -139,6 +139,7 @@ fn faults_name_their_place_and_the_way_out() {
         "rails:\n  mode: yolo\n",
         "rails:\n  budget: {per: soon}\n",
         "rails:\n  monitoring: {}\n",
+        "rails:\n  monitoring: {query: {expr: up}}\n",
         "rails:\n  budget: {per: 30d, namespacePercent: 130}\n",
         "rails:\n  freeze:\n    - {name: x, starts: sometimes, lasts: 1h, zone: Mars/Olympus}\n",
         "people:\n  - name: ada\n    tokenFile: a\n  - name: ada\n    role: viewer\n",

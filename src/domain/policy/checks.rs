@@ -30,7 +30,7 @@ const MAX_MATCHERS: usize = 32;
 /// Most namespaces in an allow-list.
 const MAX_NAMESPACES: usize = 100;
 /// Longest wait that makes sense anywhere in a policy; longer is a slip of the unit.
-const LONGEST: Period = Period::from_mins(60 * 24 * 7);
+pub(super) const LONGEST: Period = Period::from_mins(60 * 24 * 7);
 
 /// Everything that is wrong with `document`.
 pub(super) fn problems(document: &PolicyDocument, names: &Names) -> Vec<Problem> {

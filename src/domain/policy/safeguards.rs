@@ -5,7 +5,7 @@ use std::str::FromStr;
 use croner::Cron;
 use jiff::tz::TimeZone;
 
-use super::checks::Checks;
+use super::checks::{Checks, LONGEST};
 use super::compiled::Names;
 use super::problem::{FieldPath, Problem};
 use super::spec::{FreezeSpec, Mode, PolicySpec, QuerySpec};
@@ -37,10 +37,14 @@ pub fn rails_problems(rails: &GuardRails, path: &FieldPath) -> Vec<Problem> {
     for (index, freeze) in rails.freeze.iter().enumerate() {
         checks.freeze(freeze, &path.key("freeze").index(index));
     }
-    let monitoring = rails.monitoring.as_ref();
-    if let Some(watchdog) = monitoring.and_then(|monitoring| monitoring.watchdog.as_ref()) {
-        let path = path.key("monitoring").key("watchdog").key("freshness");
-        checks.period(watchdog.freshness, second, &path);
+    if let Some(monitoring) = &rails.monitoring {
+        let path = path.key("monitoring");
+        if let Some(watchdog) = &monitoring.watchdog {
+            checks.period(watchdog.freshness, second, &path.key("watchdog").key("freshness"));
+        }
+        if let Some(query) = &monitoring.query {
+            checks.query(query, LONGEST, &path.key("query"));
+        }
     }
     checks.problems()
 }
