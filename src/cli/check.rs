@@ -3,15 +3,14 @@
 use std::io::{IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use annotate_snippets::Renderer;
 use clap::Args;
 use serde_json::json;
 
 use super::Format;
-use crate::config::{Config, ConfigProblem, Flags};
-use crate::document::diagnostic::{Diagnostic, SourceFile, summary};
+use crate::config::{Config, Flags};
+use crate::document::diagnostic::{Diagnostic, summary};
 use crate::domain::policy::compiled::Names;
 use crate::domain::policy::problem::Severity;
 use crate::policies::lint;
@@ -88,20 +87,13 @@ fn configured(path: &Path, policies: &[PathBuf]) -> (Names, Vec<Diagnostic>) {
     match Config::load(&flags) {
         Ok(config) => (names(&config), Vec::new()),
         Err(error) => {
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            let file = SourceFile { path: Arc::from(path), text: Arc::from(text) };
-            let problems = error.problems.into_iter();
-            (Names::default(), problems.map(|problem| diagnostic(&file, problem)).collect())
+            let named = |mut problem: Diagnostic| {
+                if problem.file.is_empty() {
+                    problem.file = path.display().to_string();
+                }
+                problem
+            };
+            (Names::default(), error.problems.into_iter().map(named).collect())
         }
     }
-}
-
-fn diagnostic(file: &SourceFile, problem: ConfigProblem) -> Diagnostic {
-    const CODE: &str = "configuration";
-    let mut diagnostic = match problem.span {
-        Some(span) => Diagnostic::at(file, span, Severity::Error, CODE, problem.message),
-        None => Diagnostic::of_file(&file.path, CODE, problem.message),
-    };
-    diagnostic.help = problem.help;
-    diagnostic
 }

@@ -12,8 +12,8 @@ pub fn print_decided(format: Format, verb: &str, decided: &Decided) -> anyhow::R
     if format == Format::Json {
         return print_json(decided);
     }
-    let plan = decided.digest.filter(|_| verb == "approved");
-    let plan = plan.map_or_else(String::new, |digest| format!(" plan {} of", digest.short()));
+    let plan = decided.digest.map(|digest| format!(" plan {} of", digest.short()));
+    let plan = plan.unwrap_or_default();
     let how = if decided.already { " already" } else { "" };
     Ok(print(&format!("{verb}{plan} incident {}{how}: {}\n", decided.id, decided.standing))?)
 }

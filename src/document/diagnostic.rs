@@ -180,9 +180,12 @@ impl Diagnostic {
         if let (Some(line), Some(column)) = (self.line, self.column) {
             let _infallible = write!(text, ":{line}:{column}");
         }
-        let _infallible = write!(text, ": {}", self.message);
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&self.message);
         if let Some(help) = &self.help {
-            let _infallible = write!(text, " ({help})");
+            let _infallible = write!(text, "; {help}");
         }
         text
     }

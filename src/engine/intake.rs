@@ -77,13 +77,15 @@ fn add(
 ) -> Result<(), IntakeRefused> {
     let event = Event::AlertsReceived { delivery: delivery.clone(), alerts };
     let draft = codec::encode(&Stream::Intake, now, &event);
+    let Event::AlertsReceived { mut alerts, .. } = event else {
+        unreachable!("it was made two lines above")
+    };
     if draft.body.len() <= MAX_BODY_BYTES {
         drafts.push(draft);
         return Ok(());
     }
     let bytes = draft.body.len();
     drop(draft);
-    let Event::AlertsReceived { mut alerts, .. } = event else { return Ok(()) };
     if alerts.len() < 2 {
         return Err(IntakeRefused::TooLarge { index: first, bytes, limit: MAX_BODY_BYTES });
     }
