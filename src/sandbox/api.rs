@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::access::Caller;
 use super::answer::Answer;
 use super::cluster::{Cluster, list_of};
-use super::error::ApiError;
+use super::error::{ApiError, FieldError};
 use super::events::to_shown;
 use super::patch::PatchKind;
 use super::request::Request;
@@ -233,6 +233,10 @@ fn list(
     kind: &'static ResourceType,
     shared: &Shared,
 ) -> Result<Answer, ApiError> {
+    if !request.parameter("sendInitialEvents").is_empty() {
+        let why = "sendInitialEvents is forbidden for list";
+        return Err(ApiError::list_options(&[FieldError::forbidden("sendInitialEvents", why)]));
+    }
     let wanted = wanted(request, kind)?;
     let limit: usize = request.parameter("limit").parse().unwrap_or(0);
     let limit = if limit == 0 { usize::MAX } else { limit };
@@ -274,10 +278,8 @@ fn watch(
     kind: &'static ResourceType,
 ) -> Result<Answer, ApiError> {
     let wanted = wanted(request, kind)?;
-    let timeout = request.parameter("timeoutSeconds").parse().ok();
-    let bookmarks = request.parameter("allowWatchBookmarks") == "true";
-    let version = request.parameter("resourceVersion");
-    watches::start(shared, wanted, version, timeout, bookmarks).map(Answer::Stream)
+    let opening = watches::Opening::of(request)?;
+    watches::start(shared, wanted, &opening).map(Answer::Stream)
 }
 
 fn delete_options(request: &Request) -> Result<Value, ApiError> {

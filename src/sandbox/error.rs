@@ -128,28 +128,25 @@ impl ApiError {
     }
 
     pub(super) fn invalid(kind: &ResourceType, name: &str, fields: &[FieldError]) -> Self {
-        let text: Vec<String> =
-            fields.iter().map(|field| format!("{}: {}", field.field, field.message)).collect();
-        let text = match text.as_slice() {
-            [one] => one.clone(),
-            many => format!("[{}]", many.join(", ")),
-        };
         let qualified = match kind.group {
             "" => kind.kind.to_owned(),
             group => format!("{}.{group}", kind.kind),
         };
-        let message = format!("{qualified} \"{name}\" is invalid: {text}");
-        let causes: Vec<Value> = fields
-            .iter()
-            .map(|field| {
-                json!({"reason": field.reason, "message": field.message, "field": field.field})
-            })
-            .collect();
+        let message = format!("{qualified} \"{name}\" is invalid: {}", told(fields));
         let mut error = Self::new(422, "Invalid", message).about(kind, name);
         if let Some(details) = error.details.as_mut() {
             details["kind"] = json!(kind.kind);
-            details["causes"] = json!(causes);
+            details["causes"] = causes(fields);
         }
+        error
+    }
+
+    /// Parameters of a list or a watch that do not go together.
+    pub(super) fn list_options(fields: &[FieldError]) -> Self {
+        let message = format!("ListOptions.meta.k8s.io \"\" is invalid: {}", told(fields));
+        let mut error = Self::new(422, "Invalid", message);
+        error.details =
+            Some(json!({"group": "meta.k8s.io", "kind": "ListOptions", "causes": causes(fields)}));
         error
     }
 
@@ -264,4 +261,18 @@ impl ApiError {
         }
         status
     }
+}
+
+fn told(fields: &[FieldError]) -> String {
+    let text: Vec<_> =
+        fields.iter().map(|field| format!("{}: {}", field.field, field.message)).collect();
+    match text.as_slice() {
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    }
+}
+
+fn causes(fields: &[FieldError]) -> Value {
+    let cause = |field: &FieldError| json!({"reason": field.reason, "message": field.message, "field": field.field});
+    fields.iter().map(cause).collect()
 }

@@ -11,8 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::error::ApiError;
+use super::error::{ApiError, FieldError};
 use super::events::to_shown;
+use super::request::Request;
 use super::resources::ResourceType;
 use super::selectors::{FieldSelector, LabelSelector};
 use super::store::{Change, ChangeKind, Store};
@@ -62,6 +63,49 @@ impl Wanted {
 /// The longest watch when the client names no time: the API server's own choice is 30 to 60 min.
 const LONGEST: i64 = 1800;
 
+/// From where a watch begins, and what it is told besides changes.
+#[derive(Debug, Clone)]
+pub(super) struct Opening<'a> {
+    /// The version after which changes are wanted; 0 or nothing: whatever there is.
+    pub(super) version: &'a str,
+    /// A streamed list: what there is comes first, then a bookmark that says that it was all.
+    pub(super) initial: bool,
+    pub(super) bookmarks: bool,
+    pub(super) timeout: Option<i64>,
+}
+
+impl<'a> Opening<'a> {
+    /// As the request asks for it, in the rules of the real server.
+    pub(super) fn of(request: &'a Request) -> Result<Self, ApiError> {
+        const MATCH: &str = "resourceVersionMatch";
+        let streamed = request.parameter("sendInitialEvents");
+        let matching = request.parameter(MATCH);
+        let mut faults = Vec::new();
+        if streamed.is_empty() && !matching.is_empty() {
+            let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is \
+                       provided";
+            faults.push(FieldError::forbidden(MATCH, why));
+        } else if !streamed.is_empty() && matching != NOT_OLDER {
+            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            faults.push(FieldError::forbidden(MATCH, why));
+            if !matching.is_empty() {
+                faults.push(FieldError::unsupported(MATCH, &json!(matching), &[NOT_OLDER]));
+            }
+        }
+        if !faults.is_empty() {
+            return Err(ApiError::list_options(&faults));
+        }
+        Ok(Self {
+            version: request.parameter("resourceVersion"),
+            initial: streamed == "true",
+            bookmarks: request.parameter("allowWatchBookmarks") == "true",
+            timeout: request.parameter("timeoutSeconds").parse().ok(),
+        })
+    }
+}
+
+const NOT_OLDER: &str = "NotOlderThan";
+
 struct Watching {
     shared: Arc<Shared>,
     wanted: Wanted,
@@ -72,20 +116,18 @@ struct Watching {
     finished: bool,
 }
 
-/// Starts a watch after `version`; at version 0 or without one it begins with what there is.
+/// Starts a watch; at version 0 or without one it begins with what there is.
 pub(super) fn start(
     shared: &Arc<Shared>,
     wanted: Wanted,
-    version: &str,
-    timeout: Option<i64>,
-    bookmarks: bool,
+    opening: &Opening<'_>,
 ) -> Result<Body, ApiError> {
     let mut pending = VecDeque::new();
     let now: Timestamp = shared.clock.now();
     let version = {
         let cluster = shared.cluster();
-        match version.parse::<u64>() {
-            Ok(version) if version > 0 => {
+        match opening.version.parse::<u64>() {
+            Ok(version) if version > 0 && !opening.initial => {
                 if let Err(oldest) = cluster.store.changes_after(version) {
                     return Err(ApiError::expired(version, oldest));
                 }
@@ -99,7 +141,12 @@ pub(super) fn start(
             }
         }
     };
-    let seconds = timeout.filter(|seconds| *seconds > 0).unwrap_or(LONGEST).min(LONGEST);
+    if opening.initial && opening.bookmarks {
+        let mut end = bookmark(wanted.kind, version);
+        end["object"]["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        pending.push_back(end);
+    }
+    let seconds = opening.timeout.filter(|seconds| *seconds > 0).unwrap_or(LONGEST).min(LONGEST);
     let end = now.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX);
     let watching = Watching {
         shared: Arc::clone(shared),
@@ -107,7 +154,7 @@ pub(super) fn start(
         version,
         pending,
         until: shared.clock.sleep_until(end),
-        bookmarks,
+        bookmarks: opening.bookmarks,
         finished: false,
     };
     let lines = futures::stream::unfold(watching, next_line);
@@ -156,11 +203,14 @@ impl Watching {
     fn end(&mut self) {
         self.finished = true;
         if self.bookmarks {
-            let kind = self.wanted.kind;
-            self.pending.push_back(json!({"type": "BOOKMARK", "object": {
-                "kind": kind.kind, "apiVersion": kind.api_version(),
-                "metadata": {"resourceVersion": self.version.to_string()},
-            }}));
+            self.pending.push_back(bookmark(self.wanted.kind, self.version));
         }
     }
+}
+
+fn bookmark(kind: &ResourceType, version: u64) -> Value {
+    json!({"type": "BOOKMARK", "object": {
+        "kind": kind.kind, "apiVersion": kind.api_version(),
+        "metadata": {"resourceVersion": version.to_string()},
+    }})
 }

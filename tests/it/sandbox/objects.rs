@@ -266,6 +266,49 @@ async fn a_watch_sees_changes_in_order_and_objects_that_leave_the_selection() {
     assert_eq!(code, 410, "{body}");
 }
 
+/// How kubectl and client-go have listed since 1.35.
+#[tokio::test]
+async fn a_streamed_list_ends_with_a_bookmark() {
+    let world = World::empty().await;
+    let api = world.api::<ConfigMap>();
+    let manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "map"}});
+    world.sandbox.apply_yaml(&manifest.to_string()).expect("applied");
+    let events = api.watch(&WatchParams::default().initial_events(), "0").await.expect("a watch");
+    let seen: Vec<String> = tokio::time::timeout(Duration::from_secs(10), async {
+        let mut events = events.boxed();
+        let mut seen = Vec::new();
+        while !seen.iter().any(|it: &String| it.starts_with("bookmark")) {
+            let event = events.try_next().await.expect("an event").expect("not the end");
+            seen.push(match event {
+                WatchEvent::Added(map) => format!("added {}", map.name_any()),
+                WatchEvent::Bookmark(mark) => format!("bookmark {:?}", mark.metadata.annotations),
+                other => format!("{other:?}"),
+            });
+        }
+        seen
+    })
+    .await
+    .expect("in time");
+    let end = r#"bookmark {"k8s.io/initial-events-end": "true"}"#;
+    assert_eq!(seen.last().map(String::as_str), Some(end));
+    assert!(seen.contains(&"added map".to_owned()), "{seen:?}");
+
+    let path = "/api/v1/namespaces/default/configmaps?sendInitialEvents=true";
+    let refused = [
+        (path.to_owned(), "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list"),
+        (
+            format!("{path}&watch=1"),
+            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting \
+             resourceVersionMatch to NotOlderThan",
+        ),
+    ];
+    for (path, why) in refused {
+        let (code, body) = world.get(&path).await;
+        assert_eq!(code, 422, "{body}");
+        assert!(body.to_string().contains(why), "{body}");
+    }
+}
+
 #[tokio::test]
 async fn tokens_carry_their_rules() {
     let world = World::empty().await;
