@@ -12,8 +12,13 @@ use super::period::Period;
 use super::plan::Plan;
 use super::policy::spec::Mode;
 
-/// One event in one line.
+/// One event in one line, whatever the words in it were that came from outside: a break in a policy's
+/// message or in a person's reason must not look like another line of the log.
 pub fn line(event: &Event) -> String {
+    words(event).replace(char::is_control, " ")
+}
+
+fn words(event: &Event) -> String {
     match event {
         Event::AlertsReceived { delivery, alerts } => {
             format!("{} from receiver `{}`", count(alerts.len(), "alert"), delivery.receiver)
@@ -230,4 +235,18 @@ pub fn ago(at: Timestamp, now: Timestamp) -> String {
 
 fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::event::Person;
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_line() {
+        let by = Person { name: "eve".into(), groups: Vec::new(), path: "api".into() };
+        let reason = "fine\nINFO approved\r\u{1b}[2J".to_owned();
+        let line = line(&Event::KillSwitchSet { on: true, by, reason });
+        assert_eq!(line, "eve turned the kill switch on: fine INFO approved  [2J");
+    }
 }
