@@ -16,6 +16,7 @@ mod remediation;
 mod sandbox;
 mod scenarios;
 mod serve;
+mod serving;
 mod site;
 mod traces;
 mod webhook;

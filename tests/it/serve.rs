@@ -4,11 +4,8 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "another process goes by the real time")]
 
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use orderly::clock::SystemClock;
@@ -16,93 +13,11 @@ use orderly::sandbox::{Contents, Options, Sandbox};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
+use crate::serving::Serving;
+
 /// What must be found in no line of the log, whatever its level.
 const SECRETS: [&str; 4] =
     ["webhook-token-5f1c", "ada-token-77ab", "prometheus-password-0c1d", "receiver-path-9e2f"];
-/// How long the process may take for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The program, with what it wrote to standard error.
-struct Serving {
-    child: Child,
-    log: Arc<Mutex<Vec<String>>>,
-    api: String,
-    admin: String,
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-impl Serving {
-    fn start(directory: &Path, arguments: &[&str]) -> Self {
-        let (api, admin) = (free_port(), free_port());
-        let mut child = Command::new(env!("CARGO_BIN_EXE_orderly"))
-            .current_dir(directory)
-            .env_clear()
-            .args(["serve", "--config", "orderly.yaml"])
-            .args(["--listen", &format!("127.0.0.1:{api}")])
-            .args(["--admin-listen", &format!("127.0.0.1:{admin}")])
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let (lines, kept) = (BufReader::new(child.stderr.take().unwrap()).lines(), log.clone());
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                kept.lock().unwrap().push(line);
-            }
-        });
-        let (api, admin) = (format!("http://127.0.0.1:{api}"), format!("http://127.0.0.1:{admin}"));
-        Self { child, log, api, admin }
-    }
-
-    fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap().clone()
-    }
-
-    async fn until<T>(&mut self, what: &str, mut look: impl AsyncFnMut(&Self) -> Option<T>) -> T {
-        let end = std::time::Instant::now() + PATIENCE;
-        loop {
-            if let Some(found) = look(self).await {
-                return found;
-            }
-            let ended = self.child.try_wait().unwrap();
-            let late = std::time::Instant::now() > end;
-            assert!(ended.is_none() && !late, "no {what}: {ended:?}\n{}", self.log().join("\n"));
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    async fn ready(&mut self) {
-        let _already = rustls::crypto::ring::default_provider().install_default();
-        self.until("readiness", async |this: &Self| {
-            let answer = Client::new().get(format!("{}/readyz", this.admin)).send().await.ok()?;
-            (answer.status() == StatusCode::OK).then_some(())
-        })
-        .await;
-    }
-
-    async fn ended(&mut self) -> ExitStatus {
-        let end = std::time::Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(std::time::Instant::now() < end, "it goes on:\n{}", self.log().join("\n"));
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-}
-
 /// How often policies are read again whether or not the file system tells of a change.
 const REREAD: Duration = Duration::from_secs(60);
 
@@ -175,7 +90,7 @@ async fn the_log_names_incident_and_target_and_never_a_secret() {
     let refuse = http.post(format!("{}/api/v1/incidents/{id}/refuse", serving.api));
     let refuse = refuse.bearer_auth(ada).json(&json!({"reason": "by the test"}));
     assert_eq!(refuse.send().await.unwrap().status(), StatusCode::OK);
-    terminate(&serving.child);
+    serving.terminate();
     assert!(serving.ended().await.success(), "{}", serving.log().join("\n"));
 
     let log = serving.log();
@@ -193,12 +108,6 @@ async fn the_log_names_incident_and_target_and_never_a_secret() {
         let told = log.iter().find(|line| line.contains(secret));
         assert!(told.is_none(), "`{secret}` is in the log: {told:?}");
     }
-}
-
-#[cfg(unix)]
-fn terminate(child: &Child) {
-    let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

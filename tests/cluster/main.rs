@@ -1,0 +1,15 @@
+//! The suite on a real Kubernetes API server. It wants a kubeconfig of an administrator in
+//! `ORDERLY_TEST_KUBECONFIG`; `tests/cluster/run` starts a control plane and gives it. kubectl must
+//! be on the path: it is the judge.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "a real cluster goes by the real time")]
+
+mod chain;
+mod deploy;
+mod plane;
+mod remedy;
+mod semantics;
+#[path = "../it/serving.rs"]
+mod serving;
+mod witness;

@@ -1,0 +1,101 @@
+//! Orderly as a process beside the cluster under test, with one policy for one workload.
+
+use orderly::domain::alert::Alert;
+use orderly::domain::id::{Fingerprint, IncidentId};
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::plane::{self, Namespace};
+use crate::serving::Serving;
+
+pub struct Remedy {
+    pub serving: Serving,
+    _directory: TempDir,
+}
+
+/// What a policy of a test does about the alert `Test`.
+pub struct Policy<'a> {
+    pub mode: &'a str,
+    pub kind: &'a str,
+    pub name: &'a str,
+    pub actions: &'a str,
+    /// `spec.verify`.
+    pub verify: &'a str,
+}
+
+impl Policy<'_> {
+    fn text(&self, namespace: &str) -> String {
+        let Self { mode, kind, name, actions, verify } = self;
+        format!(
+            "apiVersion: orderly.dev/v1alpha1\nkind: RemediationPolicy\nmetadata: {{name: \
+             test}}\nspec:\n  summary: Of the test\n  match: ['alertname=\"Test\"']\n  target: \
+             {{kind: {kind}, namespaces: [{namespace}], name: {name}}}\n  mode: {mode}\n  causes: \
+             [{{name: always, actions: {actions}}}]\n  verify: {verify}\n"
+        )
+    }
+}
+
+impl Remedy {
+    /// Starts it and waits until it is ready.
+    pub async fn start(namespace: &Namespace, policy: &Policy<'_>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path();
+        std::fs::create_dir(at.join("policies")).unwrap();
+        std::fs::write(at.join("policies/test.yaml"), policy.text(&namespace.0)).unwrap();
+        let config = format!(
+            "policies: [policies]\njournal: {{path: orderly.db}}\nkubernetes: {{kubeconfig: \
+             '{}'}}\n",
+            plane::kubeconfig().display()
+        );
+        std::fs::write(at.join("orderly.yaml"), config).unwrap();
+        let mut serving = Serving::start(at, &["--init"]);
+        serving.ready().await;
+        Self { serving, _directory: directory }
+    }
+
+    /// Posts the alert `Test`; the incident that it opens.
+    pub async fn fire(&self) -> IncidentId {
+        let labels = json!({"alertname": "Test"});
+        let starts_at = "2026-11-23T03:00:00Z";
+        let webhook = json!({
+            "version": "4", "groupKey": "{}", "truncatedAlerts": 0, "status": "firing",
+            "receiver": "orderly", "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {},
+            "externalURL": "", "alerts": [{
+                "status": "firing", "labels": labels, "annotations": {}, "generatorURL": "",
+                "startsAt": starts_at, "endsAt": "0001-01-01T00:00:00Z",
+            }],
+        });
+        let sent = Client::new().post(format!("{}/webhook", self.serving.api)).json(&webhook);
+        assert_eq!(sent.send().await.unwrap().status(), StatusCode::ACCEPTED);
+        let alert = Alert {
+            status: orderly::domain::alert::AlertStatus::Firing,
+            labels: [("alertname".to_owned(), "Test".to_owned())].into(),
+            annotations: Default::default(),
+            starts_at: starts_at.parse().unwrap(),
+            ends_at: None,
+            generator_url: String::new(),
+            fingerprint: Fingerprint::of([("alertname", "Test")]),
+        };
+        IncidentId::of(alert.episode())
+    }
+
+    /// Waits until the incident is over; it must have ended so.
+    pub async fn until_over(&mut self, id: &IncidentId, outcome: &str) -> Value {
+        let shown = self.until(id, "closed").await;
+        assert_eq!(shown["summary"]["outcome"], outcome, "{shown:#}");
+        shown
+    }
+
+    /// Waits until the incident is in the state.
+    pub async fn until(&mut self, id: &IncidentId, state: &str) -> Value {
+        let what = format!("incident in state {state}");
+        self.serving
+            .until(&what, async |serving: &Serving| {
+                let url = format!("{}/api/v1/incidents/{id}", serving.api);
+                let shown: Value = Client::new().get(url).send().await.ok()?.json().await.ok()?;
+                (shown["summary"]["state"] == state).then_some(shown)
+            })
+            .await
+    }
+}
