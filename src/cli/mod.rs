@@ -16,7 +16,9 @@ pub mod incidents;
 pub mod init;
 pub mod kill_switch;
 pub mod page;
+pub mod rbac;
 pub mod refuse;
+mod rights;
 pub mod schema;
 pub mod serve;
 pub mod story;
@@ -74,6 +76,8 @@ pub enum Command {
     Breaker(breaker::BreakerArgs),
     /// Read what was decided and done, or verify that nobody changed the record.
     Audit(audit::AuditArgs),
+    /// Print the rights that policies need.
+    Rbac(rbac::RbacArgs),
     /// Print the JSON Schema of a policy.
     Schema(schema::SchemaArgs),
     /// Run the tests of policies.
@@ -111,6 +115,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::KillSwitch(args) => kill_switch::run(args),
         Command::Breaker(args) => breaker::run(args),
         Command::Audit(args) => audit::run(args),
+        Command::Rbac(args) => rbac::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Test(args) => test::run(args),
         Command::Completions(args) => completions::run(args),

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "a real cluster goes by the real time")]
 
 mod chain;
+mod crashes;
 mod deploy;
 mod plane;
 mod remedy;

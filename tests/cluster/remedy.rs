@@ -25,7 +25,7 @@ pub struct Policy<'a> {
 }
 
 impl Policy<'_> {
-    fn text(&self, namespace: &str) -> String {
+    pub fn text(&self, namespace: &str) -> String {
         let Self { mode, kind, name, actions, verify } = self;
         format!(
             "apiVersion: orderly.dev/v1alpha1\nkind: RemediationPolicy\nmetadata: {{name: \
@@ -37,16 +37,20 @@ impl Policy<'_> {
 }
 
 impl Remedy {
-    /// Starts it and waits until it is ready.
+    /// Starts it as an administrator and waits until it is ready.
     pub async fn start(namespace: &Namespace, policy: &Policy<'_>) -> Self {
+        let administrator = format!("{{kubeconfig: '{}'}}", plane::kubeconfig().display());
+        Self::start_as(&administrator, namespace, policy).await
+    }
+
+    /// The same with this `kubernetes` section of the configuration.
+    pub async fn start_as(kubernetes: &str, namespace: &Namespace, policy: &Policy<'_>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
         std::fs::create_dir(at.join("policies")).unwrap();
         std::fs::write(at.join("policies/test.yaml"), policy.text(&namespace.0)).unwrap();
         let config = format!(
-            "policies: [policies]\njournal: {{path: orderly.db}}\nkubernetes: {{kubeconfig: \
-             '{}'}}\n",
-            plane::kubeconfig().display()
+            "policies: [policies]\njournal: {{path: orderly.db}}\nkubernetes: {kubernetes}\n"
         );
         std::fs::write(at.join("orderly.yaml"), config).unwrap();
         let mut serving = Serving::start(at, &["--init"]);

@@ -104,6 +104,12 @@ impl Serving {
         }
     }
 
+    /// Kills it, as the kernel does.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Asks it to end in good order.
     pub fn terminate(&self) {
         let sent =

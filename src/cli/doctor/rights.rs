@@ -1,12 +1,12 @@
 //! What the two identities may do, compared with what the loaded policies need: only their actions,
 //! only in their namespaces.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::super::rights;
 use super::{Finding, Level};
-use crate::domain::facts::Kind;
 use crate::domain::policy::choice::PolicySet;
-use crate::domain::policy::spec::{ActionSpec, Mode, PolicySpec, WhenAutoscaled};
+use crate::domain::policy::spec::Mode;
 use crate::kubernetes::access::{self, Access, Verdict};
 use crate::kubernetes::connection::{ReadConnection, WriteConnection};
 
@@ -14,14 +14,11 @@ use crate::kubernetes::connection::{ReadConnection, WriteConnection};
 const OPTIONAL: [&str; 4] = ["verticalpodautoscalers", "scaledobjects", "nodes", "events"];
 
 const ADVICE: &str =
-    "bind the roles of `deploy/`, or take the namespace or action out of the policies";
+    "bind what `orderly rbac` prints, or take the namespace or action out of the policies";
 
 /// What reading needs.
 pub async fn of_reader(reader: &ReadConnection, policies: &PolicySet) -> Vec<Finding> {
-    let namespaces: BTreeSet<_> =
-        policies.iter().flat_map(|policy| policy.spec.target.namespaces.iter().cloned()).collect();
-    let namespaces: Vec<_> = namespaces.into_iter().collect();
-    let needed = access::reading(&namespaces);
+    let needed = rights::reading(policies);
     judge("reading", access::review_reader(reader, &needed).await)
 }
 
@@ -32,39 +29,11 @@ pub async fn of_writer(
     policies: &PolicySet,
     ceiling: Mode,
 ) -> Vec<Finding> {
-    let specs = policies.iter().map(|policy| &policy.spec);
-    let needed = writing(specs.filter(|spec| spec.mode.min(ceiling) != Mode::Off));
+    let needed = rights::writing(policies, ceiling);
     if needed.is_empty() {
         return vec![Finding::ok("writing", "no policy changes anything")];
     }
     judge("writing", access::review_writer(writer, &needed).await)
-}
-
-fn writing<'a>(specs: impl Iterator<Item = &'a PolicySpec>) -> Vec<Access> {
-    let mut needed = BTreeSet::new();
-    for spec in specs {
-        let causes = spec.causes.iter().flat_map(|cause| &cause.actions);
-        for action in causes.chain(&spec.on_failure) {
-            let kind = action.on().map_or(spec.target.kind, |on| on.kind);
-            for namespace in &spec.target.namespaces {
-                needed.extend(of_action(action, kind, namespace));
-            }
-        }
-    }
-    needed.into_iter().collect()
-}
-
-fn of_action(action: &ActionSpec, kind: Kind, namespace: &str) -> Vec<Access> {
-    let mut needed = access::writing(action.name(), kind, namespace);
-    if let ActionSpec::Scale(spec) = action {
-        match spec.when_autoscaled {
-            WhenAutoscaled::RaiseMinReplicas => {
-                needed.extend(access::writing("raiseMinReplicas", kind, namespace));
-            }
-            WhenAutoscaled::Refuse => {}
-        }
-    }
-    needed
 }
 
 /// One line for each namespace.
