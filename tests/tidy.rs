@@ -229,13 +229,10 @@ fn every_file_is_reached() {
     let mut all = BTreeSet::new();
     reached(&root().join("src/lib.rs"), &mut all);
     reached(&root().join("src/main.rs"), &mut all);
-    let integration = root().join("tests/it/main.rs");
-    if integration.exists() {
-        reached(&integration, &mut all);
-    }
     let mut files = sources(&root().join("src"));
-    if integration.exists() {
-        files.extend(sources(&root().join("tests/it")));
+    for suite in ["tests/it", "tests/cluster"] {
+        reached(&root().join(suite).join("main.rs"), &mut all);
+        files.extend(sources(&root().join(suite)));
     }
     let dead: Vec<_> =
         files.iter().filter(|path| !all.contains(*path)).map(|p| relative(p)).collect();
