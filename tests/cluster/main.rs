@@ -8,6 +8,7 @@
 mod chain;
 mod crashes;
 mod deploy;
+mod outages;
 mod plane;
 mod remedy;
 mod semantics;
