@@ -63,7 +63,7 @@ fn words(event: &Event) -> String {
             format!("plan {}: {}", digest.short(), summary(plan))
         }
         Event::PlanImpossible { action, why } => format!("`{action}` cannot be done: {why}"),
-        Event::GateDecided { ruling, verdicts, .. } => ruling_line(*ruling, verdicts),
+        Event::GateDecided { ruling, verdicts, .. } => words_of_ruling(*ruling, verdicts),
         Event::ApprovalRequested { digest, quorum, expires } => format!(
             "plan {} waits for {} until {}",
             digest.short(),
@@ -152,7 +152,7 @@ pub fn summary(plan: &Plan) -> String {
     steps.join("; then ")
 }
 
-fn ruling_line(ruling: Ruling, verdicts: &[Verdict]) -> String {
+fn words_of_ruling(ruling: Ruling, verdicts: &[Verdict]) -> String {
     let because = |wanted: fn(Stand) -> bool| {
         let found: Vec<_> = verdicts
             .iter()
@@ -183,7 +183,13 @@ pub fn standing(incident: &Incident) -> String {
             "it is being looked at".to_owned()
         }
         Phase::Gating => "the gates are being asked".to_owned(),
-        Phase::Held { until } => format!("it is held until {}", clock(*until)),
+        Phase::Held { until } => match &incident.gates {
+            Some(gates) if matches!(gates.ruling, Ruling::Hold { .. }) => {
+                let ruling = Ruling::Hold { until: *until };
+                format!("it is {}", words_of_ruling(ruling, &gates.verdicts))
+            }
+            Some(_) | None => format!("it is held until {}", clock(*until)),
+        },
         Phase::Asking => "it waits for approval".to_owned(),
         Phase::Executing { step, .. } => format!("step {} is being carried out", step + 1),
         Phase::Verifying { .. } => "the change is made and being verified".to_owned(),

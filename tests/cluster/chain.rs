@@ -5,9 +5,8 @@
 //! Only times are other than shipped: a runbook's minutes are seconds here.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -19,36 +18,12 @@ use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::plane::{self, audited, kubectl, try_kubectl};
+use crate::programs::{Program, free_port, program};
 use crate::serving::Serving;
 use crate::witness::changes;
 
 const NAMESPACES: [&str; 2] = ["ai-agents", "production-agents"];
 const TOKEN: &str = "chain-token-3c9d";
-
-/// A program of the chain, ended with the test.
-struct Program(Child);
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ended = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
-
-fn program(name: &str, directory: &Path, arguments: &[String]) -> Program {
-    let log = std::fs::File::create(directory.join(format!("{name}.log"))).unwrap();
-    let child = Command::new(name)
-        .args(arguments)
-        .current_dir(directory)
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn();
-    Program(child.unwrap_or_else(|error| panic!("{name} (from Debian's packages): {error}")))
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 fn shipped(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()

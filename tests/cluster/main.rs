@@ -9,7 +9,9 @@ mod chain;
 mod crashes;
 mod deploy;
 mod outages;
+mod pair;
 mod plane;
+mod programs;
 mod remedy;
 mod semantics;
 #[path = "../it/serving.rs"]

@@ -80,7 +80,10 @@ async fn the_api_server_vanishes_while_people_are_asked() {
     let status = refused.status();
     let said: Value = refused.json().await.unwrap();
     assert_eq!(status, StatusCode::CONFLICT, "{said:#}");
-    assert!(said["detail"].as_str().is_some_and(|it| it.contains("cannot be confirmed")), "{said:#}");
+    assert!(
+        said["detail"].as_str().is_some_and(|it| it.contains("cannot be confirmed")),
+        "{said:#}"
+    );
     let unready = async |admin: &str| {
         let answer = Client::new().get(format!("{admin}/readyz")).send().await.unwrap();
         (answer.status(), answer.text().await.unwrap())

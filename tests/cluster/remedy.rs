@@ -39,19 +39,18 @@ impl Policy<'_> {
 impl Remedy {
     /// Starts it as an administrator and waits until it is ready.
     pub async fn start(namespace: &Namespace, policy: &Policy<'_>) -> Self {
-        let administrator = format!("{{kubeconfig: '{}'}}", plane::kubeconfig().display());
-        Self::start_as(&administrator, namespace, policy).await
+        let kubeconfig = plane::kubeconfig();
+        let administrator = format!("kubernetes: {{kubeconfig: '{}'}}", kubeconfig.display());
+        Self::start_with(&administrator, namespace, policy).await
     }
 
-    /// The same with this `kubernetes` section of the configuration.
-    pub async fn start_as(kubernetes: &str, namespace: &Namespace, policy: &Policy<'_>) -> Self {
+    /// The same with this in the configuration.
+    pub async fn start_with(more: &str, namespace: &Namespace, policy: &Policy<'_>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
         std::fs::create_dir(at.join("policies")).unwrap();
         std::fs::write(at.join("policies/test.yaml"), policy.text(&namespace.0)).unwrap();
-        let config = format!(
-            "policies: [policies]\njournal: {{path: orderly.db}}\nkubernetes: {kubernetes}\n"
-        );
+        let config = format!("policies: [policies]\njournal: {{path: orderly.db}}\n{more}\n");
         std::fs::write(at.join("orderly.yaml"), config).unwrap();
         let mut serving = Serving::start(at, &["--init"]);
         serving.ready().await;

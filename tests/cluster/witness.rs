@@ -106,7 +106,9 @@ fn accounts(namespace: &Namespace, policy: &Policy<'_>, at: &Path) -> String {
     std::fs::write(at.join("reader.kubeconfig"), config.to_string()).unwrap();
     std::fs::write(at.join("writer.token"), token(&writer)).unwrap();
     let at = at.display();
-    format!("{{kubeconfig: '{at}/reader.kubeconfig', writeTokenFile: '{at}/writer.token'}}")
+    format!(
+        "kubernetes: {{kubeconfig: '{at}/reader.kubeconfig', writeTokenFile: '{at}/writer.token'}}"
+    )
 }
 
 fn forbidden(entries: &[Value]) -> Vec<&Value> {
@@ -125,7 +127,7 @@ async fn the_printed_rights_are_enough_and_no_more() {
     let policy = policy("auto");
     let kubernetes = accounts(&namespace, &policy, directory.path());
 
-    let mut remedy = Remedy::start_as(&kubernetes, &namespace, &policy).await;
+    let mut remedy = Remedy::start_with(&kubernetes, &namespace, &policy).await;
     let id = remedy.fire().await;
     remedy.until_over(&id, "fixed").await;
     let seen = audited(&namespace.0);
@@ -152,7 +154,7 @@ async fn the_printed_rights_are_enough_and_no_more() {
         let (may, said) = try_kubectl(&asked, "");
         assert!(!may && said.starts_with("no"), "{asked:?}: {said}");
     }
-    let astray = Remedy::start_as(&kubernetes, &elsewhere, &policy).await;
+    let astray = Remedy::start_with(&kubernetes, &elsewhere, &policy).await;
     let _id = astray.fire().await;
     let end = std::time::Instant::now() + Duration::from_secs(30);
     while forbidden(&audited(&elsewhere.0)).is_empty() {
