@@ -10,6 +10,7 @@ use super::parse::{self, ParsedPolicy};
 use crate::document::diagnostic::{Diagnostic, SourceFile};
 use crate::document::places::Places;
 use crate::domain::diagnosis::typing;
+use crate::domain::nearest::nearest;
 use crate::domain::policy::choice::Specificity;
 use crate::domain::policy::compiled::{CompiledPolicy, Names};
 use crate::domain::policy::matcher::{Matcher, Operator};
@@ -111,6 +112,7 @@ fn unwise(policy: &CompiledPolicy) -> Vec<Problem> {
     let mut problems = Vec::new();
     unreachable(policy, &mut problems);
     labels(policy, &mut problems);
+    labels_of_causes(policy, &mut problems);
     queries(policy, &mut problems);
     people(policy, &mut problems);
     problems
@@ -191,6 +193,35 @@ fn labels(policy: &CompiledPolicy, problems: &mut Vec<Problem>) {
                     None => problem.help(help),
                 });
             }
+        }
+    }
+}
+
+/// A cause reads a label that the matchers do not ask for: of an alert without it, whether the cause
+/// holds cannot be decided. Often it is misspelt.
+fn labels_of_causes(policy: &CompiledPolicy, problems: &mut Vec<Problem>) {
+    let certain: Vec<_> = policy
+        .matchers
+        .iter()
+        .filter(|matcher| matcher.guarantees_label())
+        .map(|matcher| matcher.name())
+        .collect();
+    for (index, cause) in policy.causes.iter().enumerate() {
+        let mut told = BTreeSet::new();
+        for (label, (at, length)) in cause.when.iter().flat_map(|when| when.labels()) {
+            if certain.contains(&label) || !told.insert(label) {
+                continue;
+            }
+            let path = FieldPath::of("spec.causes").index(index).key("when");
+            let message = format!("no matcher asks for the label `{label}`");
+            let problem = Problem::warning("unguaranteed-label", path, message);
+            let help = nearest(label, certain.iter().copied()).unwrap_or_else(|| {
+                format!(
+                    "of an alert without it this cannot be decided: add `{label}!=\"\"` to `match`, \
+                     or write `labels.?{label}.orValue(\"\")`"
+                )
+            });
+            problems.push(problem.within(at, length).help(help));
         }
     }
 }

@@ -16,7 +16,7 @@ use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::{Context, Env, ExecutionError, Program, Value};
 
-use super::tree::{CHARGE, Limits, MAX_DEPTH, Queries, guard, shape};
+use super::tree::{CHARGE, Labels, Limits, MAX_DEPTH, Queries, guard, shape};
 use super::view::View;
 use crate::domain::quantity::Quantity;
 
@@ -186,6 +186,22 @@ impl Expression {
             Queries::These(names) => names.contains(name),
             Queries::All => true,
         }
+    }
+
+    /// The labels that it reads without asking whether they are there, each with the bytes of the
+    /// source that do.
+    pub fn labels(&self) -> Vec<(&str, (usize, usize))> {
+        // A node's place is its dot or bracket; the name comes right after it.
+        let place = |(name, id): (&'_ str, u64)| {
+            let (at, length) = self.place(id);
+            let after = self.source().get(at..).and_then(|rest| rest.find(name));
+            after.map_or((at, length), |after| (at + after, name.len()))
+        };
+        let mut labels = Labels::default();
+        labels.walk(self.tree());
+        let Labels { read, asked } = labels;
+        let unasked = read.into_iter().filter(|(name, _)| !asked.contains(name));
+        unasked.map(|read| (read.0, place(read))).collect()
     }
 
     /// The tree as it was written.

@@ -107,17 +107,55 @@ impl Limits {
 
 /// `queries.NAME`, `has(queries.NAME)` or `queries["NAME"]`.
 pub(super) fn query_name(node: &IdedExpr) -> Option<&str> {
-    let is_queries = |node: &IdedExpr| matches!(&node.expr, Expr::Ident(name) if name == "queries");
+    member(node, "queries")
+}
+
+/// `of.name` or `of["name"]`; `has(of.name)` too.
+fn member<'e>(node: &'e IdedExpr, of: &str) -> Option<&'e str> {
+    let is_it = |node: &IdedExpr| matches!(&node.expr, Expr::Ident(name) if name == of);
     match &node.expr {
-        Expr::Select(select) if is_queries(&select.operand) => Some(&select.field),
+        Expr::Select(select) if is_it(&select.operand) => Some(&select.field),
         Expr::Call(call) if call.func_name == operators::INDEX => match call.args.as_slice() {
-            [list, index] if is_queries(list) => match &index.expr {
-                Expr::Literal(LiteralValue::String(name)) => Some(name.inner()),
-                _ => None,
-            },
+            [map, name] if is_it(map) => literal(name),
             _ => None,
         },
         _ => None,
+    }
+}
+
+fn literal(node: &IdedExpr) -> Option<&str> {
+    match &node.expr {
+        Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
+        _ => None,
+    }
+}
+
+/// The labels that an expression reads, each with the node that does, and those whose presence it
+/// asks for: `has(labels.name)`, `"name" in labels`.
+#[derive(Default)]
+pub(super) struct Labels<'e> {
+    pub(super) read: Vec<(&'e str, u64)>,
+    pub(super) asked: BTreeSet<&'e str>,
+}
+
+impl<'e> Labels<'e> {
+    pub(super) fn walk(&mut self, node: &'e IdedExpr) {
+        let asks = matches!(&node.expr, Expr::Select(select) if select.test);
+        match (member(node, "labels"), &node.expr) {
+            (Some(name), _) if asks => {
+                self.asked.insert(name);
+            }
+            (Some(name), _) => self.read.push((name, node.id)),
+            (None, Expr::Call(call)) if call.func_name == operators::IN => {
+                if let [name, map] = call.args.as_slice()
+                    && matches!(&map.expr, Expr::Ident(map) if map == "labels")
+                {
+                    self.asked.extend(literal(name));
+                }
+            }
+            (None, _) => {}
+        }
+        for_each_child(node, &mut |child| self.walk(child));
     }
 }
 
