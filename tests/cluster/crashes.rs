@@ -130,12 +130,19 @@ async fn killed_at_any_time_nothing_is_lost_and_nothing_is_done_twice() {
         .collect();
     assert_eq!(stored, acknowledged);
 
-    // Each step that was begun has one fate, and each change that the API server carried out belongs
-    // to one step: the mark in the object is a name, so a second application would be a second patch.
+    // Each change that the API server carried out belongs to one step. Where the client died while
+    // waiting, the server may have stored the change and still answered nobody: the code is open then.
     let mut done: BTreeMap<String, usize> = BTreeMap::new();
+    let mut open: BTreeMap<String, usize> = BTreeMap::new();
     for entry in audited(&namespace.0).iter().filter(|entry| changes(entry)) {
-        if entry["responseStatus"]["code"] == 200 {
-            *done.entry(entry["objectRef"]["name"].as_str().unwrap().to_owned()).or_default() += 1;
+        let name = entry["objectRef"]["name"].as_str().unwrap().to_owned();
+        match entry["responseStatus"]["code"].as_u64() {
+            Some(200) => *done.entry(name).or_default() += 1,
+            Some(409) => {}
+            code => {
+                println!("a client died while it waited: {code:?}");
+                *open.entry(name).or_default() += 1;
+            }
         }
     }
     let mut claimed: BTreeMap<String, usize> = BTreeMap::new();
@@ -144,13 +151,15 @@ async fn killed_at_any_time_nothing_is_lost_and_nothing_is_done_twice() {
         let name = target.rsplit('/').next().unwrap();
         *claimed.entry(name.to_owned()).or_default() += 1;
     }
-    assert_eq!(done, claimed);
     for number in 0..WORKLOADS {
-        // And the objects agree: each of the changes made one generation.
         let name = format!("web-{number}");
+        let of = |counted: &BTreeMap<String, usize>| counted.get(&name).copied().unwrap_or(0);
+        // The object decides: each change made one generation, and a second application of a step
+        // would have made one more.
         let object = namespace.get(&format!("deployment/{name}"));
-        let changed = claimed.get(&name).copied().unwrap_or(0);
-        assert_eq!(object["metadata"]["generation"], 1 + changed, "{name}");
+        assert_eq!(object["metadata"]["generation"], 1 + of(&claimed), "{name}");
+        let possible = of(&done)..=of(&done) + of(&open);
+        assert!(possible.contains(&of(&claimed)), "{name}: {possible:?}, {}", of(&claimed));
     }
     for entry in of("IncidentClosed") {
         assert!(entry["event"]["reason"].as_str().is_some_and(|why| !why.is_empty()), "{entry}");
