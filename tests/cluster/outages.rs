@@ -11,7 +11,7 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
 use crate::plane::{Namespace, audited, until};
-use crate::remedy::{Policy, Remedy};
+use crate::remedy::{Policy, Remedy, WEB};
 use crate::witness::changes;
 
 /// The kit's directory of the running control plane; nothing when the suite runs on another cluster.
@@ -35,14 +35,6 @@ fn bring_back() {
     let up = Command::new(up).output().unwrap();
     assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
 }
-
-const WEB: &str = r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: {
-  metadata: {labels: {app: web}}, spec: {containers: [{name: app, image: "registry.example.com/app:v1"}]}}}
-"#;
 
 fn policy(mode: &str) -> Policy<'_> {
     Policy {

@@ -9,16 +9,8 @@ use serde_json::{Value, json};
 
 use crate::plane::{self, Namespace};
 use crate::programs::{Program, free_port, program};
-use crate::remedy::{Policy, Remedy};
+use crate::remedy::{Policy, Remedy, WEB};
 use crate::serving::Serving;
-
-const WEB: &str = r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: {
-  metadata: {labels: {app: web}}, spec: {containers: [{name: app, image: "registry.example.com/app:v1"}]}}}
-"#;
 
 /// Both halves, and what Orderly is.
 struct Pair {

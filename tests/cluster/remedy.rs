@@ -9,6 +9,15 @@ use tempfile::TempDir;
 use crate::plane::{self, Namespace};
 use crate::serving::Serving;
 
+/// A workload of which nothing but its rollouts matters.
+pub const WEB: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: {
+  metadata: {labels: {app: web}}, spec: {containers: [{name: app, image: "registry.example.com/app:v1"}]}}}
+"#;
+
 pub struct Remedy {
     pub serving: Serving,
     _directory: TempDir,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::plane::{Namespace, audited, kubectl, try_kubectl};
-use crate::remedy::{Policy, Remedy};
+use crate::remedy::{Policy, Remedy, WEB};
 
 /// Whether a request changed something, Events left out.
 pub fn changes(entry: &Value) -> bool {
@@ -19,14 +19,6 @@ pub fn changes(entry: &Value) -> bool {
 fn dry(entry: &Value) -> bool {
     entry["requestURI"].as_str().is_some_and(|uri| uri.contains("dryRun=All"))
 }
-
-const WEB: &str = r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: {
-  metadata: {labels: {app: web}}, spec: {containers: [{name: app, image: "registry.example.com/app:v1"}]}}}
-"#;
 
 fn policy(mode: &str) -> Policy<'_> {
     Policy {
