@@ -127,7 +127,7 @@ impl Metrics {
         let bad_policies = Gauge::default();
         own.register(
             "policies_bad",
-            "Policy files that cannot be used; the previous version is in force",
+            "Policy files in which something cannot be used; what was in force before stays",
             bad_policies.clone(),
         );
         let policies_loaded_at = Gauge::default();

@@ -3,7 +3,7 @@
 //! A bad policy never takes the good ones down: for as long as a file or a policy in it cannot be
 //! used, the last good version of each of its policies stays in force, and the status says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +21,7 @@ use crate::document::diagnostic::Diagnostic;
 use crate::domain::id::Digest;
 use crate::domain::policy::choice::PolicySet;
 use crate::domain::policy::compiled::{CompiledPolicy, Names};
+use crate::domain::policy::problem::Severity;
 use crate::domain::policy::spec::Mode;
 
 /// How often the files are read without being told: network file systems tell nothing, and the
@@ -70,6 +71,12 @@ impl PolicyStatus {
     /// The policies whose newest version cannot be used.
     pub fn stale(&self) -> impl Iterator<Item = &PolicyInForce> {
         self.policies.iter().filter(|policy| policy.kept_because.is_some())
+    }
+
+    /// How many files have something in them that cannot be used.
+    pub fn bad_files(&self) -> usize {
+        let errors = self.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+        errors.map(|found| found.file.as_str()).collect::<BTreeSet<_>>().len()
     }
 }
 
@@ -365,13 +372,20 @@ mod tests {
                 "{bad}"
             );
             assert_eq!(stale(&store), ["a"], "{bad}");
+            assert_eq!(store.status().bad_files(), 1, "{bad}");
             let why = store.status().policies[0].kept_because.clone().expect("a reason");
             assert!(why.contains("a.yaml"), "{why}");
             assert!(Arc::ptr_eq(&before, &store.current()), "nobody is told of a change");
         }
+        // One that never was in force is bad as well.
         files.policy("a", "approval");
+        files.write("c", &text("c", "bold"));
+        store.reload(NOON);
+        assert_eq!((stale(&store).len(), store.status().bad_files()), (0, 1));
+        files.remove("c");
         store.reload(NOON);
         assert_eq!(modes(&store)[0].1, Mode::Approval);
+        assert_eq!(store.status().bad_files(), 0);
         assert!(stale(&store).is_empty() && store.status().diagnostics.is_empty());
         assert!(!Arc::ptr_eq(&before, &store.current()));
     }

@@ -255,9 +255,7 @@ fn measure_policies(
         let mut changed = policies.subscribe();
         loop {
             let status = policies.status();
-            let bad = status.stale().count()
-                + status.diagnostics.iter().filter(|it| it.policy.is_none()).count();
-            metrics.policies_loaded(status.policies.len(), bad, clock.now());
+            metrics.policies_loaded(status.policies.len(), status.bad_files(), clock.now());
             let again = clock.now().saturating_add(LOOK_AT_POLICIES)?;
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
