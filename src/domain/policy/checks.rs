@@ -10,7 +10,9 @@ use super::compiled::{
 };
 use super::name::KubernetesName;
 use super::problem::{FieldPath, Problem};
-use super::spec::{API_VERSION, ActionSpec, KIND, PolicyDocument, PolicySpec, TargetSpec};
+use super::spec::{
+    API_VERSION, ActionSpec, CLUSTER_KIND, KIND, Metadata, PolicyDocument, PolicySpec, TargetSpec,
+};
 use super::template::Template;
 use super::{actions, safeguards};
 use crate::domain::diagnosis::typing;
@@ -109,12 +111,33 @@ impl Checks<'_> {
                 Problem::error("version", path, message).help(format!("write {API_VERSION}")),
             );
         }
-        if document.kind != KIND {
+        if ![KIND, CLUSTER_KIND].contains(&document.kind.as_str()) {
             let message = format!("`{}` is not the kind of a policy", document.kind);
             let path = FieldPath::of("kind");
             self.push(Problem::error("kind", path, message).help(format!("write {KIND}")));
         }
         self.dns_label("a policy", &document.metadata.name, &FieldPath::of("metadata.name"));
+        self.own_namespace(&document.metadata, &document.kind, &document.spec.target);
+    }
+
+    /// A policy that belongs to a namespace may touch no other.
+    fn own_namespace(&mut self, metadata: &Metadata, kind: &str, target: &TargetSpec) {
+        let Some(own) = &metadata.namespace else { return };
+        let path = FieldPath::of("metadata.namespace");
+        if kind == CLUSTER_KIND {
+            let message = format!("a {CLUSTER_KIND} belongs to no namespace");
+            return self.error("namespace", &path, message);
+        }
+        self.note(read_namespace(own, &path));
+        for (index, namespace) in target.namespaces.iter().enumerate() {
+            if namespace != own {
+                let path = FieldPath::of("spec.target.namespaces").index(index);
+                let message =
+                    format!("a {KIND} may touch only its own namespace `{own}`, not `{namespace}`");
+                let help = format!("make it a {CLUSTER_KIND} to touch others");
+                self.push(Problem::error("namespace", path, message).help(help));
+            }
+        }
     }
 
     fn spec(&mut self, spec: &PolicySpec) {

@@ -32,13 +32,14 @@ pub struct Names {
 /// A policy that can be decided with.
 #[derive(Clone, Debug)]
 pub struct CompiledPolicy {
-    /// Its name.
+    /// Its name: `NAME`, or `NAMESPACE/NAME` when it belongs to a namespace.
     pub name: String,
     /// Its version: changes with every change of the spec.
     pub digest: Digest,
     /// As it was written.
     pub spec: PolicySpec,
-    /// All must match.
+    /// All must match. Those of the spec, and the namespace that the policy belongs to: in a shared
+    /// cluster nobody's policy can catch another team's alerts.
     pub matchers: Vec<Matcher>,
     /// In order.
     pub causes: Vec<Cause>,
@@ -113,7 +114,8 @@ impl CompiledPolicy {
         if problems.iter().any(|problem| problem.severity == Severity::Error) {
             return Err(problems);
         }
-        Self::read(document.metadata.name, document.spec).map_err(|problem| vec![problem])
+        let name = document.metadata.qualified_name();
+        Self::read(name, document.spec).map_err(|problem| vec![problem])
     }
 
     /// The policy as it was when an incident was opened. The configuration may have changed since:
@@ -136,6 +138,11 @@ impl CompiledPolicy {
         for (index, source) in spec.matchers.iter().enumerate() {
             let path = path.key("match").index(index);
             matchers.extend(read_matchers(source, &path)?);
+        }
+        if let Some((own, _)) = name.split_once('/') {
+            let path = FieldPath::of("metadata.namespace");
+            let own = read_namespace(own, &path)?;
+            matchers.extend(read_matchers(&format!("namespace=\"{}\"", own.as_str()), &path)?);
         }
         let mut causes = Vec::new();
         for (index, cause) in spec.causes.iter().enumerate() {
@@ -324,6 +331,43 @@ mod tests {
         );
         assert!(refused(&[("agent_id", "{{ 7*7 }}")]).contains("gives `{{ 7*7 }}-deployment`"));
         assert!(refused(&[("agent_id", "")]).contains("the alert has no label `agent_id`"));
+    }
+
+    #[test]
+    fn a_policy_of_a_namespace_answers_and_touches_nothing_else() {
+        let own = |namespaces: serde_json::Value| {
+            policies::changed(json!({
+                "metadata": {"namespace": "ai-agents"},
+                "spec": {"target": {"namespaces": namespaces}},
+            }))
+        };
+        let policy = policies::compile(own(json!(["ai-agents"])));
+        assert_eq!(policy.name, "ai-agents/agent-down");
+        assert!(policy.matches(&alert(&[("namespace", "ai-agents")])));
+        assert!(!policy.matches(&alert(&[("namespace", "forge")])));
+        let mut nowhere = alert(&[]);
+        nowhere.labels.remove("namespace");
+        assert!(!policy.matches(&nowhere));
+        // What an incident keeps of it answers the same alerts.
+        let kept = CompiledPolicy::of_snapshot(&policy.snapshot()).expect("it was good");
+        assert!(!kept.matches(&nowhere) && kept.digest == policy.digest);
+
+        let errors = policies::errors(own(json!(["ai-agents", "forge"])), &Names::default());
+        assert_eq!(
+            errors,
+            ["spec.target.namespaces[1]: a RemediationPolicy may touch only its own namespace \
+              `ai-agents`, not `forge` (make it a ClusterRemediationPolicy to touch others)"]
+        );
+        let cluster = json!({"kind": "ClusterRemediationPolicy"});
+        assert_eq!(policies::compile(policies::changed(cluster)).name, "agent-down");
+        let cluster = json!({
+            "kind": "ClusterRemediationPolicy", "metadata": {"namespace": "ai-agents"},
+        });
+        let errors = policies::errors(policies::changed(cluster), &Names::default());
+        assert_eq!(
+            errors,
+            ["metadata.namespace: a ClusterRemediationPolicy belongs to no namespace"]
+        );
     }
 
     #[test]

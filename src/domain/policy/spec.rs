@@ -17,8 +17,10 @@ pub use actions::*;
 
 /// The only version so far.
 pub const API_VERSION: &str = "orderly.dev/v1alpha1";
-/// The kind of a policy.
+/// The kind of a policy. With a namespace it may touch only that one.
 pub const KIND: &str = "RemediationPolicy";
+/// The kind of a policy that belongs to no namespace.
+pub const CLUSTER_KIND: &str = "ClusterRemediationPolicy";
 
 /// A whole policy document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,7 +29,7 @@ pub const KIND: &str = "RemediationPolicy";
 pub struct PolicyDocument {
     /// `orderly.dev/v1alpha1`.
     pub api_version: String,
-    /// `RemediationPolicy`.
+    /// `RemediationPolicy`, or `ClusterRemediationPolicy`.
     pub kind: String,
     /// Its name.
     pub metadata: Metadata,
@@ -39,14 +41,29 @@ pub struct PolicyDocument {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
-    /// Unique among all policies; a DNS label.
+    /// Unique among all policies, or in its namespace; a DNS label.
     pub name: String,
+    /// The namespace that a `RemediationPolicy` belongs to: it touches only that one, and answers
+    /// only alerts with the label `namespace` of that value. Without it, in a file, `target` alone
+    /// says what the policy may touch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// Free marks.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Free notes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+}
+
+impl Metadata {
+    /// The name that no other policy has: `NAME`, or `NAMESPACE/NAME`.
+    pub fn qualified_name(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("{namespace}/{}", self.name),
+            None => self.name.clone(),
+        }
+    }
 }
 
 /// A runbook as code.
