@@ -125,8 +125,7 @@ pub async fn examine(config: &Config, clock: &SharedClock) -> Vec<Finding> {
         [] => vec![Finding::ok("configuration", "nothing to say against it")],
         warnings => warnings.iter().map(|it| Finding::warn("configuration", &it.0, "")).collect(),
     };
-    let names = service::names(config);
-    let store = PolicyStore::open(config.policies.clone(), names, clock.now());
+    let store = service::policies_once(config, clock).await;
     findings.extend(policies(&store));
     let policies = store.current();
     findings.extend(store::examine(&config.journal.path).await);

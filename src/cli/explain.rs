@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::page::{Page, print_json};
@@ -60,7 +59,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let clock: SharedClock = Arc::new(SystemClock);
     let alerts = alerts::read(&args.alert, clock.now())?;
     let rehearsals = match &args.facts {
-        Some(path) => over_facts(path, &alerts, &config, clock.now())?,
+        Some(path) => super::block_on(over_facts(path, &alerts, &config, &clock))?,
         None => super::block_on(in_cluster(&alerts, &config, &clock))?,
     };
     if let Some(path) = &args.dump_facts {
@@ -105,15 +104,14 @@ enum Given {
     Terse(Box<FactsCase>),
 }
 
-fn over_facts(
+async fn over_facts(
     path: &Path,
     alerts: &[Alert],
     config: &Config,
-    now: Timestamp,
+    clock: &SharedClock,
 ) -> anyhow::Result<Vec<Rehearsal>> {
-    let given = given(path)?;
-    let names = service::names(config);
-    let policies = PolicyStore::open(config.policies.clone(), names, now);
+    let (given, now) = (given(path)?, clock.now());
+    let policies = service::policies_once(config, clock).await;
     warn(&policies);
     let policies = policies.current();
     let decide = |alert| {
@@ -136,7 +134,7 @@ fn given(path: &Path) -> anyhow::Result<Given> {
     if let Ok(facts) = serde_json::from_str(&text) {
         return Ok(Given::Whole(Box::new(facts)));
     }
-    let file = SourceFile { path: Arc::from(path), text: Arc::from(text) };
+    let file = SourceFile::new(path, text);
     match read_facts(&file) {
         Ok(facts) => Ok(Given::Terse(Box::new(facts.value))),
         Err(problems) => {

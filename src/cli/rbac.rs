@@ -7,27 +7,35 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::rights;
-use crate::clock::{Clock as _, SystemClock};
-use crate::domain::policy::compiled::Names;
+use crate::clock::{SharedClock, SystemClock};
+use crate::config::{Config, PolicyResources};
 use crate::domain::policy::problem::Severity;
 use crate::domain::policy::spec::Mode;
 use crate::kubernetes::access::Access;
-use crate::policies::loader::PolicyStore;
+use crate::service;
+use crate::service::policy_resources::kinds;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// Print the rights that policies need, as manifests for kubectl
 #[derive(Args, Debug)]
 pub struct RbacArgs {
-    /// Directories (searched for .yaml and .yml) or single files
-    #[arg(default_value = "policies")]
+    /// Directories (searched for .yaml and .yml) or single files [default: policies, when no custom
+    /// resources are asked for]
     pub paths: Vec<PathBuf>,
+    /// And the custom resources of these kinds, with the rights to follow them
+    #[arg(long, value_name = "KINDS", value_enum, default_value_t)]
+    pub policy_resources: PolicyResources,
+    /// The kubeconfig to read them with
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
     /// Where Orderly itself runs
     #[arg(long, default_value = "orderly")]
     pub namespace: String,
@@ -56,7 +64,15 @@ pub enum Manifests {
 /// # Errors
 /// When a policy cannot be used: rights for half of the policies are not what was asked for.
 pub fn run(args: &RbacArgs) -> anyhow::Result<ExitCode> {
-    let store = PolicyStore::open(args.paths.clone(), Names::default(), SystemClock.now());
+    let mut config = Config { policies: args.paths.clone(), ..Config::default() };
+    config.policy_resources = Some(args.policy_resources);
+    config.kubernetes.kubeconfig.clone_from(&args.kubeconfig);
+    let kinds = kinds(&config);
+    if config.policies.is_empty() && kinds.is_empty() {
+        config.policies.push(PathBuf::from("policies"));
+    }
+    let clock: SharedClock = Arc::new(SystemClock);
+    let store = super::block_on(async { Ok(service::policies_once(&config, &clock).await) })?;
     let status = store.status();
     let bad = status.diagnostics.iter().filter(|found| found.severity == Severity::Error);
     let bad: Vec<_> = bad.map(|found| found.one_line()).collect();
@@ -64,19 +80,19 @@ pub fn run(args: &RbacArgs) -> anyhow::Result<ExitCode> {
         bail!("a policy cannot be used:\n{}", bad.join("\n"));
     }
     let policies = store.current();
-    if policies.is_empty() {
-        bail!("there is no policy in {}", told(&args.paths));
+    if policies.is_empty() && kinds.is_empty() {
+        bail!("there is no policy in {}", told(&config.policies));
     }
     let manifests = manifests(
         args,
-        &rights::reading(&policies),
+        &rights::reading(&policies, &kinds),
         // Which ceiling a configuration sets is not known here; a policy that is off needs nothing.
-        &rights::writing(&policies, Mode::Auto),
+        &rights::writing(&policies, Mode::Auto, &kinds),
     );
     let mut out = std::io::stdout().lock();
     match args.format {
         Manifests::Yaml => {
-            writeln!(out, "# orderly rbac {}", told(&args.paths))?;
+            writeln!(out, "# orderly rbac {}", told(&config.policies))?;
             for manifest in manifests {
                 write!(out, "---\n{}", serde_saphyr::to_string(&manifest)?)?;
             }

@@ -7,17 +7,22 @@ use crate::domain::facts::Kind;
 use crate::domain::policy::choice::PolicySet;
 use crate::domain::policy::spec::{ActionSpec, Mode, WhenAutoscaled};
 use crate::kubernetes::access::{self, Access};
+use crate::policies::resource::{GROUP, ResourceKind};
 
-/// What finding out needs.
-pub fn reading(policies: &PolicySet) -> Vec<Access> {
+/// What finding out needs, and following these kinds of custom resources.
+pub fn reading(policies: &PolicySet, resources: &[ResourceKind]) -> Vec<Access> {
     let namespaces: BTreeSet<_> =
         policies.iter().flat_map(|policy| policy.spec.target.namespaces.iter().cloned()).collect();
-    access::reading(&namespaces.into_iter().collect::<Vec<_>>())
+    let mut needed = access::reading(&namespaces.into_iter().collect::<Vec<_>>());
+    needed.extend(resources.iter().flat_map(|kind| access::following(GROUP, kind.plural())));
+    needed
 }
 
-/// What the actions need of those policies that are not off under this ceiling.
-pub fn writing(policies: &PolicySet, ceiling: Mode) -> Vec<Access> {
-    let mut needed = BTreeSet::new();
+/// What the actions need of those policies that are not off under this ceiling, and saying in the
+/// status of these kinds of custom resources what came of them.
+pub fn writing(policies: &PolicySet, ceiling: Mode, resources: &[ResourceKind]) -> Vec<Access> {
+    let mut needed: BTreeSet<_> =
+        resources.iter().map(|kind| access::telling(GROUP, kind.plural())).collect();
     let specs = policies.iter().map(|policy| &policy.spec);
     for spec in specs.filter(|spec| spec.mode.min(ceiling) != Mode::Off) {
         let causes = spec.causes.iter().flat_map(|cause| &cause.actions);

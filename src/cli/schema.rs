@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::domain::diagnosis::documentation::documentation;
+use crate::policies::crd::definitions_text;
 use crate::policies::schema::policy_schema_text;
 
 /// Print the JSON Schema of a policy, for editors
@@ -14,6 +15,9 @@ pub struct SchemaArgs {
     /// Print the words of `when` instead, as Markdown (docs/FACTS.md).
     #[arg(long)]
     pub facts: bool,
+    /// Print the custom resource definitions instead, for `kubectl apply -f -` (deploy/crds).
+    #[arg(long, conflicts_with = "facts")]
+    pub crd: bool,
 }
 
 /// Prints it.
@@ -21,7 +25,11 @@ pub struct SchemaArgs {
 /// # Errors
 /// When standard output cannot be written.
 pub fn run(args: &SchemaArgs) -> anyhow::Result<ExitCode> {
-    let text = if args.facts { documentation() } else { policy_schema_text() };
+    let text = match (args.facts, args.crd) {
+        (true, _) => documentation(),
+        (_, true) => definitions_text()?,
+        (false, false) => policy_schema_text(),
+    };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::address::{Endpoint, ListenAddress};
-use super::spec::{AlertmanagerSpec, Config, LogFormat, OtlpSpec, PrometheusSpec, TlsSpec};
+use super::spec::{
+    AlertmanagerSpec, Config, LogFormat, OtlpSpec, PolicyResources, PrometheusSpec, TlsSpec,
+};
 
 /// What can be said on the command line or in the environment.
 #[derive(Args, Clone, Debug, Default)]
@@ -20,6 +22,9 @@ pub struct Flags {
     /// Directories or files with policies (several: repeat it, or separate with commas)
     #[arg(long, value_name = "DIR", env = "ORDERLY_POLICIES", value_delimiter = ',')]
     pub policies: Vec<PathBuf>,
+    /// Which custom resources are policies beside the files [default: none]
+    #[arg(long, value_name = "KINDS", env = "ORDERLY_POLICY_RESOURCES")]
+    pub policy_resources: Option<PolicyResources>,
     /// Where webhooks and the API are served [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS", env = "ORDERLY_LISTEN")]
     pub listen: Option<ListenAddress>,
@@ -73,6 +78,7 @@ impl Flags {
         if !self.policies.is_empty() {
             config.policies.clone_from(&self.policies);
         }
+        set_some(&mut config.policy_resources, self.policy_resources.as_ref());
         set(&mut config.listen, self.listen.as_ref());
         set(&mut config.admin.listen, self.admin_listen.as_ref());
         set(&mut config.journal.path, self.journal.as_ref());

@@ -13,14 +13,14 @@ pub use address::{Endpoint, ListenAddress, SecretUrl, TokenSha256};
 pub use flags::Flags;
 pub use spec::{
     AdminSpec, AlertmanagerSpec, BasicSpec, Config, JournalSpec, KubernetesSpec, LimitsSpec,
-    LogFormat, LogSpec, MutualTlsSpec, OtlpSpec, PersonSpec, PrometheusSpec, ReceiverSpec, Role,
-    TlsSpec, WebhookAuthSpec, WebhookReceiverSpec, WebhookSpec,
+    LogFormat, LogSpec, MutualTlsSpec, OtlpSpec, PersonSpec, PolicyResources, PrometheusSpec,
+    ReceiverSpec, Role, TlsSpec, WebhookAuthSpec, WebhookReceiverSpec, WebhookSpec,
 };
 pub use validate::Warning;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -67,7 +67,7 @@ impl Config {
 
     /// The same from a file's text. Relative paths in it start at the file's directory.
     pub fn from_text(path: Option<&Path>, text: &str, flags: &Flags) -> Result<Self, ConfigError> {
-        let file = SourceFile { path: Arc::from(path.unwrap_or(Path::new(""))), text: text.into() };
+        let file = SourceFile::new(path.unwrap_or(Path::new("")), text);
         let read: Option<Read<Self>> = document::read(&file, &SCHEMA, address::TEXTS)
             .map_err(|problems| ConfigError { problems })?;
         let (mut config, places) = match read {

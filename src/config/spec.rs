@@ -22,6 +22,8 @@ pub struct Config {
     pub admin: AdminSpec,
     /// Directories and files with policies; read again when they change.
     pub policies: Vec<PathBuf>,
+    /// Which custom resources of the cluster are policies beside the files. Default `none`.
+    pub policy_resources: Option<PolicyResources>,
     /// Where everything is recorded.
     pub journal: JournalSpec,
     /// Who may send alerts.
@@ -58,6 +60,7 @@ impl Default for Config {
             listen: ListenAddress::loopback(8080),
             admin: AdminSpec::default(),
             policies: Vec::new(),
+            policy_resources: None,
             journal: JournalSpec::default(),
             webhook: WebhookSpec::default(),
             insecure_webhook: false,
@@ -87,6 +90,23 @@ impl Default for AdminSpec {
     fn default() -> Self {
         Self { listen: ListenAddress::loopback(9090) }
     }
+}
+
+/// Which kinds of custom resources are policies.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyResources {
+    /// No kind: policies are files.
+    #[default]
+    None,
+    /// `RemediationPolicy`: whoever may write one in a namespace decides for that namespace.
+    Namespaced,
+    /// `ClusterRemediationPolicy`.
+    Cluster,
+    /// Both kinds.
+    All,
 }
 
 /// The journal.

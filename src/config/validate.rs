@@ -64,11 +64,13 @@ impl Config {
         self.check_people(&mut faults);
         self.check_receivers(&mut faults);
         self.check_neighbours(&mut faults);
-        if self.policies.is_empty() {
+        // Who says that no custom resources are policies wants none; who says nothing forgot them.
+        if self.policies.is_empty() && self.policy_resources.is_none() {
             faults.add(
                 &["policies"],
                 "no policies are given",
-                "name their directory with `--policies` or the key `policies`",
+                "name their directory with `--policies` or the key `policies`, or take those of \
+                 the cluster with `--policy-resources`",
             );
         }
         let found = rails_problems(&self.rails, &FieldPath::of("rails")).into_iter();

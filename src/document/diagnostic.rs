@@ -20,6 +20,16 @@ pub struct SourceFile {
     pub path: Arc<Path>,
     /// Its text.
     pub text: Arc<str>,
+    /// Whether somebody wrote these lines: what was made from an object has fields, but no lines that
+    /// anyone could look up.
+    pub written: bool,
+}
+
+impl SourceFile {
+    /// A file that somebody wrote.
+    pub fn new(path: impl Into<Arc<Path>>, text: impl Into<Arc<str>>) -> Self {
+        Self { path: path.into(), text: text.into(), written: true }
+    }
 }
 
 /// One thing that is wrong, and where.
@@ -41,6 +51,9 @@ pub struct Diagnostic {
     /// The field: `spec.causes[1].when`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub field: String,
+    /// Where in the field's text, in characters, from 1; absent when the whole field is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub character: Option<usize>,
     /// The file.
     pub file: String,
     /// From 1; absent when the whole file is meant.
@@ -88,6 +101,7 @@ impl Diagnostic {
     ) -> Self {
         let span = clamp(&file.text, span);
         let (line, column) = line_and_column(&file.text, span.start);
+        let written = file.written;
         Self {
             severity,
             code,
@@ -95,12 +109,13 @@ impl Diagnostic {
             help: None,
             policy: None,
             field: String::new(),
+            character: None,
             file: file.path.display().to_string(),
-            line: Some(line),
-            column: Some(column),
-            span: Some(span),
+            line: written.then_some(line),
+            column: written.then_some(column),
+            span: written.then_some(span),
             related: Vec::new(),
-            source: Some(Arc::clone(&file.text)),
+            source: written.then(|| Arc::clone(&file.text)),
         }
     }
 
@@ -113,6 +128,7 @@ impl Diagnostic {
             help: None,
             policy: None,
             field: String::new(),
+            character: None,
             file: path.display().to_string(),
             line: None,
             column: None,
@@ -174,12 +190,31 @@ impl Diagnostic {
         renderer.render(&[group])
     }
 
+    /// The field instead of the file: `spec.causes[0].when, character 12: message`.
+    pub fn by_field(&self) -> String {
+        let mut text = self.field.clone();
+        if let Some(character) = self.character {
+            let _infallible = write!(text, ", character {character}");
+        }
+        self.after(text)
+    }
+
     /// In one line, for logs: `policies/a.yaml:3:5: message`.
     pub fn one_line(&self) -> String {
         let mut text = self.file.clone();
-        if let (Some(line), Some(column)) = (self.line, self.column) {
-            let _infallible = write!(text, ":{line}:{column}");
+        match (self.line, self.column) {
+            (Some(line), Some(column)) => {
+                let _infallible = write!(text, ":{line}:{column}");
+                self.after(text)
+            }
+            _ if self.field.is_empty() => self.after(text),
+            _ => format!("{text}: {}", self.by_field()),
         }
+    }
+
+    /// The message behind the place.
+    fn after(&self, place: String) -> String {
+        let mut text = place;
         if !text.is_empty() {
             text.push_str(": ");
         }

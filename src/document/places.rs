@@ -131,6 +131,9 @@ impl Places {
         diagnostic.help.clone_from(&problem.help);
         diagnostic.policy = policy.map(str::to_owned);
         diagnostic.field = problem.path.to_string();
+        let text = self.fields.get(&problem.path).and_then(|field| field.text.as_deref());
+        let before = problem.within.and_then(|(offset, _)| text?.get(..offset));
+        diagnostic.character = before.map(|before| before.chars().count() + 1);
         diagnostic
     }
 }

@@ -80,7 +80,20 @@ pub struct Board {
     ledger: Ledger,
     correlated: u64,
     seen: u64,
-    outcomes: BTreeMap<(String, Outcome), u64>,
+    records: BTreeMap<String, Record>,
+}
+
+/// What a policy did, over the whole journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// How many incidents it opened.
+    pub matched: u64,
+    /// When it opened the last one.
+    pub last_match: Option<Timestamp>,
+    /// How the last one that ended did.
+    pub last_outcome: Option<Outcome>,
+    /// How many ended in which way.
+    pub outcomes: BTreeMap<Outcome, u64>,
 }
 
 impl Board {
@@ -124,6 +137,9 @@ impl Board {
                 outcome: None,
                 reason: None,
             };
+            let record = self.records.entry(policy.name.clone()).or_default();
+            record.matched += 1;
+            record.last_match = Some(at);
             self.remember(alert.episode(), id);
             self.orphans.remove(&alert.episode());
             let firing = BTreeSet::from([alert.episode()]);
@@ -177,8 +193,9 @@ impl Board {
                 open.summary.outcome = Some(*outcome);
                 open.summary.reason = Some(reason.clone());
                 open.summary.phase = "closed".to_owned();
-                let policy = open.summary.policy.clone();
-                *self.outcomes.entry((policy, *outcome)).or_default() += 1;
+                let record = self.records.entry(open.summary.policy.clone()).or_default();
+                record.last_outcome = Some(*outcome);
+                *record.outcomes.entry(*outcome).or_default() += 1;
                 if let Some(open) = self.open.remove(id) {
                     self.ended.push_front(open.summary);
                     self.ended.truncate(ENDED);
@@ -280,6 +297,11 @@ impl Board {
     /// The ended incidents that are remembered, newest first.
     pub fn ended(&self) -> impl Iterator<Item = &Summary> {
         self.ended.iter()
+    }
+
+    /// What the policy of that name did.
+    pub fn record(&self, policy: &str) -> Record {
+        self.records.get(policy).cloned().unwrap_or_default()
     }
 
     /// What the gates count.

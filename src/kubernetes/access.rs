@@ -95,6 +95,17 @@ pub fn reading(namespaces: &[String]) -> Vec<Access> {
     needed
 }
 
+/// The rights that following custom resources of this name takes, in the whole cluster.
+pub fn following(group: &'static str, resource: &'static str) -> Vec<Access> {
+    let access = |verb| Access { group, resource, subresource: None, verb, namespace: None };
+    ["list", "watch"].map(access).to_vec()
+}
+
+/// The right to say in their status what came of them.
+pub fn telling(group: &'static str, resource: &'static str) -> Access {
+    Access { group, resource, subresource: Some("status"), verb: "patch", namespace: None }
+}
+
 /// The rights that one action, by its name in a policy, needs of the writing identity in a
 /// namespace; `raiseMinReplicas` names what `scale` needs besides when the policy has it raise an
 /// autoscaler. An action that writes nothing, and one that is not known, need none.

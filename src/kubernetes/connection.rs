@@ -195,6 +195,12 @@ impl ReadConnection {
         &self.clock
     }
 
+    /// The client itself, for the watches of [`super::follow`]: they stay open, so they do not count
+    /// in the budget.
+    pub(super) fn client(&self) -> kube::Client {
+        self.transport.client.clone()
+    }
+
     /// GETs one JSON document.
     pub async fn get(&self, path: &str) -> Result<Value, CallError> {
         self.patiently(|| self.transport.json(Method::GET, path, None, READ_LIMIT)).await

@@ -8,6 +8,7 @@ pub mod connection;
 pub mod diff;
 pub mod event;
 pub mod failure;
+pub mod follow;
 pub mod json;
 pub mod path;
 pub mod reader;

@@ -261,7 +261,11 @@ fn duplicates(report: &mut Report) {
             kept.push(loaded);
             continue;
         };
-        let message = format!("there is a policy named `{}` already", loaded.policy.name);
+        let message = format!(
+            "there is a policy named `{}` already, in `{}`",
+            loaded.policy.name,
+            first.places.file.path.display()
+        );
         let problem = Problem::error("duplicate-policy", name.clone(), message);
         let diagnostic = loaded.places.diagnostic(&problem, Some(&loaded.policy.name));
         let diagnostic =

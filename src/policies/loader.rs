@@ -1,4 +1,4 @@
-//! The policies in force, kept current while files change.
+//! The policies in force, kept current while files and custom resources change.
 //!
 //! A bad policy never takes the good ones down: for as long as a file or a policy in it cannot be
 //! used, the last good version of each of its policies stays in force, and the status says so.
@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::lint::{self, Report};
+use super::resource::{Listed, PolicyResource, ResourceKind};
 use super::source::{self, Found};
 use crate::clock::SharedClock;
 use crate::document::diagnostic::Diagnostic;
@@ -37,10 +38,15 @@ pub struct PolicyStore {
     names: Names,
     state: Mutex<State>,
     current: watch::Sender<Arc<PolicySet>>,
+    /// How often something else was found than before.
+    looked: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// The custom resources as they were last seen; a kind that is not asked for is not in it.
+    resources: BTreeMap<ResourceKind, Listed>,
+
     /// The last good version of each policy, by name.
     good: BTreeMap<String, Good>,
     /// What the files said last.
@@ -99,6 +105,26 @@ pub struct PolicyInForce {
     pub kept_because: Option<String>,
 }
 
+/// What came of a custom resource.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The object, as it was seen.
+    pub resource: PolicyResource,
+    /// The name of its policy.
+    pub name: String,
+    /// The version in force that came from it, which is an older one while it is refused.
+    pub in_force: Option<PolicyInForce>,
+    /// What is wrong with it, the worst first: with an error it is refused.
+    pub findings: Vec<Diagnostic>,
+}
+
+impl Judged {
+    /// The first thing that keeps it from being used.
+    pub fn refused(&self) -> Option<&Diagnostic> {
+        self.findings.iter().find(|found| found.severity == Severity::Error)
+    }
+}
+
 /// What reading the files again brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
@@ -111,8 +137,9 @@ pub enum Reload {
 impl PolicyStore {
     /// A store of the policies under `paths`, read for the first time.
     pub fn open(paths: Vec<PathBuf>, names: Names, now: Timestamp) -> Self {
-        let (current, _) = watch::channel(Arc::new(PolicySet::default()));
-        let store = Self { paths, names, state: Mutex::new(State::default()), current };
+        let current = watch::Sender::new(Arc::new(PolicySet::default()));
+        let looked = watch::Sender::new(0);
+        let store = Self { paths, names, state: Mutex::new(State::default()), current, looked };
         let _first = store.reload(now);
         store
     }
@@ -127,6 +154,41 @@ impl PolicyStore {
         self.current.subscribe()
     }
 
+    /// Told whenever something else was found than before, also when what is in force stays.
+    pub fn subscribe_status(&self) -> watch::Receiver<u64> {
+        self.looked.subscribe()
+    }
+
+    /// Takes what the cluster holds of one kind of policy beside the files. Blocks on the file
+    /// system: all sources are checked together.
+    pub fn set_resources(&self, kind: ResourceKind, listed: Listed, now: Timestamp) -> Reload {
+        self.state().resources.insert(kind, listed);
+        self.reload(now)
+    }
+
+    /// What came of each custom resource.
+    pub fn judged(&self) -> Vec<Judged> {
+        let state = self.state();
+        let judge = |resource: &PolicyResource| {
+            let file = resource.document.path.display().to_string();
+            let in_force = state.status.policies.iter().find(|policy| policy.file == file);
+            let found = state.status.diagnostics.iter().filter(|found| found.file == file);
+            let mut findings: Vec<_> = found.cloned().collect();
+            findings.sort_by_key(|found| found.severity);
+            let name = match &resource.namespace {
+                Some(namespace) => format!("{namespace}/{}", resource.name),
+                None => resource.name.clone(),
+            };
+            Judged { resource: resource.clone(), name, in_force: in_force.cloned(), findings }
+        };
+        state.resources.values().flatten().flatten().map(judge).collect()
+    }
+
+    /// Whether this kind was seen, or is known to be out of reach.
+    pub fn knows(&self, kind: ResourceKind) -> bool {
+        self.state().resources.contains_key(&kind)
+    }
+
     /// What is in force and what is wrong.
     pub fn status(&self) -> PolicyStatus {
         self.state().status.clone()
@@ -138,9 +200,10 @@ impl PolicyStore {
 
     /// Reads the files again. Blocks on the file system.
     pub fn reload(&self, now: Timestamp) -> Reload {
-        let found = source::read(&self.paths);
-        let seen = fingerprint(&found);
+        let mut found = source::read(&self.paths);
         let mut state = self.state();
+        add_resources(&mut found, &state.resources);
+        let seen = fingerprint(&found);
         if state.seen == Some(seen) {
             state.status.read = Some(now);
             return Reload::Unchanged;
@@ -152,10 +215,12 @@ impl PolicyStore {
             || good.iter().any(|(name, new)| {
                 state.good.get(name).is_none_or(|old| !Arc::ptr_eq(&old.policy, &new.policy))
             });
+        let before = std::mem::take(&mut state.status.diagnostics);
         state.status = status(&good, &kept, report.diagnostics, now);
         state.good = good;
         state.seen = Some(seen);
-        for diagnostic in &state.status.diagnostics {
+        // What was said of one policy is not said again because another one changed.
+        for diagnostic in state.status.diagnostics.iter().filter(|found| !before.contains(found)) {
             let (code, text) = (diagnostic.code, diagnostic.one_line());
             tracing::warn!(code, policy = diagnostic.policy, "policy: {text}");
         }
@@ -164,6 +229,8 @@ impl PolicyStore {
             self.current.send_replace(Arc::new(PolicySet::new(policies)));
             tracing::info!(policies = state.good.len(), "policies in force");
         }
+        drop(state);
+        self.looked.send_modify(|times| *times += 1);
         Reload::Changed
     }
 
@@ -217,6 +284,22 @@ impl PolicyStore {
             Err(error) => {
                 tracing::warn!(%error, "policy files cannot be watched: they are read every minute");
                 None
+            }
+        }
+    }
+}
+
+/// The custom resources after the files: of two policies with one name that of the file stays.
+fn add_resources(found: &mut Found, resources: &BTreeMap<ResourceKind, Listed>) {
+    for (kind, listed) in resources {
+        match listed {
+            Ok(resources) => {
+                found.files.extend(resources.iter().map(|resource| resource.document.clone()));
+            }
+            Err(why) => {
+                let message = format!("{} are not known: {why}", kind.plural());
+                let place = Path::new(kind.kind());
+                found.problems.push(Diagnostic::of_file(place, "unreadable", message));
             }
         }
     }
@@ -414,6 +497,49 @@ mod tests {
         let store = files.open();
         assert_eq!(modes(&store), [("a".to_owned(), Mode::Auto)]);
         assert_eq!(store.status().diagnostics[0].code, "duplicate-policy");
+    }
+
+    fn resource(name: &str, mode: &str) -> PolicyResource {
+        let document: serde_json::Value =
+            serde_saphyr::from_str(&text(name, mode)).expect("a policy");
+        PolicyResource::read(ResourceKind::Cluster, &document).expect("it has a name")
+    }
+
+    #[test]
+    fn custom_resources_stand_beside_files_and_a_file_keeps_its_name() {
+        let files = Files::new(&[("a", "auto")]);
+        let store = files.open();
+        let all = vec![resource("a", "approval"), resource("b", "approval"), resource("c", "bold")];
+        store.set_resources(ResourceKind::Cluster, Ok(all), NOON);
+        assert_eq!(modes(&store), [("a".to_owned(), Mode::Auto), ("b".to_owned(), Mode::Approval)]);
+        let judged = store.judged();
+        let refused = |name: &str| {
+            let one = judged.iter().find(|judged| judged.name == name).expect("it is there");
+            one.refused().map(Diagnostic::one_line)
+        };
+        let why = refused("a").expect("the file has the name");
+        assert!(why.starts_with("ClusterRemediationPolicy/a: metadata.name: there is"), "{why}");
+        assert!(why.contains("a.yaml"), "it names the other: {why}");
+        assert_eq!(refused("b"), None);
+        assert!(refused("c").expect("a mistake").contains("spec.mode"));
+        assert_eq!(store.status().bad_files(), 2);
+    }
+
+    #[test]
+    fn a_resource_that_turns_bad_keeps_its_last_good_version_and_one_out_of_reach_too() {
+        let files = Files::new(&[("a", "auto")]);
+        let store = files.open();
+        let set = |listed| store.set_resources(ResourceKind::Cluster, listed, NOON);
+        set(Ok(vec![resource("b", "approval")]));
+        set(Ok(vec![resource("b", "bold")]));
+        assert_eq!(modes(&store)[1], ("b".to_owned(), Mode::Approval));
+        assert_eq!(stale(&store), ["b"]);
+        let judged = store.judged().remove(0);
+        assert!(judged.refused().is_some() && judged.in_force.is_some());
+        set(Err("403".to_owned()));
+        assert_eq!(stale(&store), ["b"]);
+        set(Ok(vec![]));
+        assert_eq!(modes(&store).len(), 1);
     }
 
     #[test]

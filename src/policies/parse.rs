@@ -22,7 +22,7 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(policy_schema);
 pub struct ParsedPolicy {
     /// The policy, when its shape is right.
     pub document: Option<PolicyDocument>,
-    /// Its name, as far as it is there.
+    /// Its name, as far as it is there; with its namespace, when it belongs to one.
     pub name: Option<String>,
     /// Where its fields stand.
     pub places: Places,
@@ -45,8 +45,11 @@ pub fn parse(file: &SourceFile) -> Result<Vec<ParsedPolicy>, Box<Diagnostic>> {
 fn read(file: &SourceFile, node: &Node) -> ParsedPolicy {
     let places = Places::of(file, node);
     let mut problems = structure::problems(&SCHEMA, &[], node);
-    let name = node.get("metadata").and_then(|metadata| metadata.get("name"));
-    let name = name.and_then(Node::text).map(str::to_owned);
+    let named = |field: &str| node.get("metadata")?.get(field)?.text();
+    let name = named("name").map(|name| match named("namespace") {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name.to_owned(),
+    });
     let document = if problems.is_empty() {
         match serde_json::from_value(node.to_json()) {
             Ok(document) => Some(document),

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::document::diagnostic::{Diagnostic, SourceFile};
 use crate::document::yaml::MAX_FILE;
@@ -111,7 +110,7 @@ impl Search {
         }
         match fs::read(path).map(String::from_utf8) {
             Ok(Ok(text)) => {
-                let file = SourceFile { path: Arc::from(path), text: Arc::from(text) };
+                let file = SourceFile::new(path, text);
                 if is_test(path) {
                     self.found.tests.push(file);
                 } else {

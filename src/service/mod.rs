@@ -3,6 +3,8 @@
 mod api;
 mod health;
 pub mod outbound;
+pub mod policy_resources;
+mod policy_status;
 mod rehearsal;
 
 use std::net::SocketAddr;
@@ -108,7 +110,9 @@ impl Service {
         let (journal, journal_task) = opened.with_queue(config.limits.queue).start(clock.clone());
 
         let policies = policies(config, &clock, &metrics).await?;
-        let (ports, cluster) = ports(config, &clock, &metrics).await?;
+        let (ports, cluster, write) = ports(config, &clock, &metrics).await?;
+        let kinds = policy_resources::kinds(config);
+        policy_resources::keep(&mut tasks, &kinds, &cluster, &policies, &clock).await;
         let (engine, engine_tasks) = Engine::start(
             journal,
             clock.clone(),
@@ -131,6 +135,15 @@ impl Service {
             });
         }
         measure_policies(&mut tasks, &policies, &metrics, &clock);
+        if !kinds.is_empty() {
+            let (policies, engine) = (policies.clone(), engine.clone());
+            let telling =
+                policy_resources::tell(policies, engine, write, clock.clone(), stop.clone());
+            tasks.spawn("policy status", async move {
+                telling.await;
+                Ok(())
+            });
+        }
 
         let watch: Arc<dyn Health> = Arc::new(Watch {
             engine: engine.clone(),
@@ -205,11 +218,6 @@ async fn policies(
     clock: &SharedClock,
     metrics: &Metrics,
 ) -> anyhow::Result<Arc<PolicyStore>> {
-    anyhow::ensure!(
-        !config.policies.is_empty(),
-        "no policies are named: give `--policies DIRECTORY`, `ORDERLY_POLICIES` or `policies:` in \
-         the configuration"
-    );
     let names = names(config);
     let (paths, now) = (config.policies.clone(), clock.now());
     let store = tokio::task::spawn_blocking(move || PolicyStore::open(paths, names, now)).await?;
@@ -219,6 +227,25 @@ async fn policies(
     let loaded: Vec<_> = current.iter().map(|policy| policy.name.as_str()).collect();
     metrics.expect(&gates, &Phase::NAMES, &outcomes, &loaded);
     Ok(Arc::new(store))
+}
+
+/// The policies of the configuration, read once: for commands that look and end. What is out of
+/// reach is among the store's diagnostics.
+pub async fn policies_once(config: &Config, clock: &SharedClock) -> Arc<PolicyStore> {
+    let store = PolicyStore::open(config.policies.clone(), names(config), clock.now());
+    let store = Arc::new(store);
+    let kinds = policy_resources::kinds(config);
+    if !kinds.is_empty() {
+        match ReadConnection::connect(&reading_identity(config), clock.clone()).await {
+            Ok(read) => policy_resources::list_once(&kinds, &read, &store, clock).await,
+            Err(error) => {
+                for kind in kinds {
+                    store.set_resources(kind, Err(error.to_string()), clock.now());
+                }
+            }
+        }
+    }
+    store
 }
 
 /// The names that policies may use.
@@ -252,21 +279,22 @@ fn measure_policies(
     let (policies, metrics, clock) = (policies.clone(), metrics.clone(), clock.clone());
     let stop = tasks.stop();
     tasks.spawn("policy metrics", async move {
-        let mut changed = policies.subscribe();
+        let mut looked = policies.subscribe_status();
         loop {
+            looked.borrow_and_update();
             let status = policies.status();
             metrics.policies_loaded(status.policies.len(), status.bad_files(), clock.now());
             let again = clock.now().saturating_add(LOOK_AT_POLICIES)?;
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                _ = changed.changed() => {}
+                _ = looked.changed() => {}
                 () = clock.sleep_until(again) => {}
             }
         }
     });
 }
 
-/// A file can become bad without any policy in force changing.
+/// The time of the last look goes on also when nothing else was found.
 const LOOK_AT_POLICIES: jiff::SignedDuration = jiff::SignedDuration::from_secs(15);
 
 /// As whom the cluster is read.
@@ -293,7 +321,7 @@ async fn ports(
     config: &Config,
     clock: &SharedClock,
     metrics: &Arc<Metrics>,
-) -> anyhow::Result<(Ports, ReadConnection)> {
+) -> anyhow::Result<(Ports, ReadConnection, WriteConnection)> {
     let (reading, writing) = (reading_identity(config), writing_identity(config));
     let read = ReadConnection::connect(&reading, clock.clone()).await?.observed_by(metrics.clone());
     let write = WriteConnection::connect(&writing, clock.clone()).await?;
@@ -301,12 +329,12 @@ async fn ports(
     let instance = format!("orderly-{}", std::process::id());
     let ports = Ports {
         reader: Reader::new(read.clone()),
-        writer: Writer::new(write, instance),
+        writer: Writer::new(write.clone(), instance),
         prometheus: outbound::prometheus(config)?,
         alertmanager: outbound::alertmanager(config, clock)?,
         receivers: outbound::receivers(config, clock),
     };
-    Ok((ports, read))
+    Ok((ports, read, write))
 }
 
 fn own_namespace() -> Option<String> {

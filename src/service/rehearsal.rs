@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{policies, ports, rails};
+use super::{policies, policy_resources, ports, rails};
 use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::domain::gate::rails::GuardRails;
@@ -35,7 +35,8 @@ pub async fn rehearsing(config: &Config, clock: &SharedClock) -> anyhow::Result<
     let now = clock.now();
     let metrics = Arc::new(Metrics::new(now));
     let policies = policies(config, clock, &metrics).await?;
-    let (ports, _) = ports(config, clock, &metrics).await?;
+    let (ports, cluster, _) = ports(config, clock, &metrics).await?;
+    policy_resources::list_once(&policy_resources::kinds(config), &cluster, &policies, clock).await;
     let id = JournalId::from_bytes([0; 16]);
     let store = MemoryStore::new(journal::Identity { id, created_at: now });
     let (journal, _writer) = store.open().start(clock.clone());

@@ -13,6 +13,7 @@ mod pair;
 mod plane;
 mod programs;
 mod remedy;
+mod resources;
 mod semantics;
 #[path = "../it/serving.rs"]
 mod serving;

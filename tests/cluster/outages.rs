@@ -10,8 +10,9 @@ use std::time::Duration;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
-use crate::plane::{Namespace, audited, until};
+use crate::plane::{Namespace, audited, kubeconfig, kubectl, until};
 use crate::remedy::{Policy, Remedy, WEB};
+use crate::serving::Serving;
 use crate::witness::changes;
 
 /// The kit's directory of the running control plane; nothing when the suite runs on another cluster.
@@ -130,4 +131,32 @@ async fn the_store_hangs_while_a_change_is_made() {
     let web = until("deployment", || Some(namespace.get("deployment/web")));
     assert_eq!(web["metadata"]["generation"], 2, "restarted once: {web:#}");
     assert_eq!(changed(&namespace), 1);
+}
+
+/// Orderly is there before the definitions of its policies, as on the day it is installed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_definitions_of_policies_come_later() {
+    if kit().is_none() {
+        return;
+    }
+    let namespace = Namespace::new("definitions");
+    let definitions = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("deploy/crds");
+    let definitions = definitions.to_str().unwrap();
+    kubectl(&["delete", "--ignore-not-found", "-f", definitions]);
+    let resources = "policyResources: all\n";
+    let config = format!("{resources}kubernetes: {{kubeconfig: '{}'}}", kubeconfig().display());
+    let mut remedy = Remedy::start_with(&config, &namespace, &policy("dry-run")).await;
+    let bad = async |serving: &Serving, wanted: bool| {
+        let url = format!("{}/status", serving.admin);
+        let status: Value = Client::new().get(url).send().await.ok()?.json().await.ok()?;
+        let told = status["policies"].to_string();
+        assert!(told.contains("\"name\":\"test\""), "the file's policy is in force: {told}");
+        let missing = told.contains("install the definitions with `orderly schema --crd");
+        (missing == wanted).then_some(())
+    };
+    let said = async |serving: &Serving| bad(serving, true).await;
+    remedy.serving.until("word of what is missing", said).await;
+    kubectl(&["apply", "--server-side", "--force-conflicts", "-f", definitions]);
+    let found = async |serving: &Serving| bad(serving, false).await;
+    remedy.serving.until("definitions", found).await;
 }

@@ -7,6 +7,7 @@ use crate::clock::SharedClock;
 use crate::config::Config;
 use crate::domain::policy::choice::PolicySet;
 use crate::kubernetes::connection::{ReadConnection, WriteConnection};
+use crate::service::policy_resources::kinds;
 use crate::service::{reading_identity, writing_identity};
 
 /// The answer's date has whole seconds and the answer takes time: less than this is no difference.
@@ -43,10 +44,12 @@ pub async fn examine(config: &Config, clock: &SharedClock, policies: &PolicySet)
             "give writing its own account with `--write-context` or `kubernetes.writeTokenFile`",
         ));
     }
-    findings.extend(rights::of_reader(&reader, policies).await);
+    let resources = kinds(config);
+    findings.extend(rights::of_reader(&reader, policies, &resources).await);
     match WriteConnection::connect(&writing_identity(config), clock.clone()).await {
         Ok(writer) => {
-            findings.extend(rights::of_writer(&writer, policies, config.rails.mode).await);
+            let ceiling = config.rails.mode;
+            findings.extend(rights::of_writer(&writer, policies, ceiling, &resources).await);
         }
         Err(error) => findings.push(Finding::fail("writing identity", error.to_string(), "")),
     }

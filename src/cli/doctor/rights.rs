@@ -9,6 +9,7 @@ use crate::domain::policy::choice::PolicySet;
 use crate::domain::policy::spec::Mode;
 use crate::kubernetes::access::{self, Access, Verdict};
 use crate::kubernetes::connection::{ReadConnection, WriteConnection};
+use crate::policies::resource::ResourceKind;
 
 /// Resources that many clusters do not have, or that only make facts richer.
 const OPTIONAL: [&str; 4] = ["verticalpodautoscalers", "scaledobjects", "nodes", "events"];
@@ -17,8 +18,12 @@ const ADVICE: &str =
     "bind what `orderly rbac` prints, or take the namespace or action out of the policies";
 
 /// What reading needs.
-pub async fn of_reader(reader: &ReadConnection, policies: &PolicySet) -> Vec<Finding> {
-    let needed = rights::reading(policies);
+pub async fn of_reader(
+    reader: &ReadConnection,
+    policies: &PolicySet,
+    resources: &[ResourceKind],
+) -> Vec<Finding> {
+    let needed = rights::reading(policies, resources);
     judge("reading", access::review_reader(reader, &needed).await)
 }
 
@@ -28,8 +33,9 @@ pub async fn of_writer(
     writer: &WriteConnection,
     policies: &PolicySet,
     ceiling: Mode,
+    resources: &[ResourceKind],
 ) -> Vec<Finding> {
-    let needed = rights::writing(policies, ceiling);
+    let needed = rights::writing(policies, ceiling, resources);
     if needed.is_empty() {
         return vec![Finding::ok("writing", "no policy changes anything")];
     }
