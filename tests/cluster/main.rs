@@ -8,6 +8,7 @@
 mod chain;
 mod crashes;
 mod deploy;
+mod install;
 mod outages;
 mod pair;
 mod plane;

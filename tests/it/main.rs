@@ -3,6 +3,7 @@
 mod admin;
 mod api;
 mod auth;
+mod chart;
 mod cli;
 mod config;
 mod faults;
