@@ -16,6 +16,8 @@ use crate::domain::id::{Digest, Episode, Fingerprint, IncidentId};
 use crate::domain::policy::spec::Mode;
 use crate::journal::codec::Recorded;
 
+pub mod kept;
+
 /// Ended incidents that are listed from memory: what a person scrolls through. Older ones are in
 /// the journal.
 const ENDED: usize = 1_000;
@@ -59,7 +61,7 @@ pub struct Summary {
 }
 
 /// An open incident, as far as correlation needs it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Open {
     summary: Summary,
     wanted: Option<TargetQuery>,
@@ -84,7 +86,7 @@ pub struct Board {
 }
 
 /// What a policy did, over the whole journal.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// How many incidents it opened.
     pub matched: u64,

@@ -12,7 +12,7 @@ use crate::domain::event::{Event, Stream};
 use crate::journal::codec::{self, Recorded};
 use crate::journal::{AppendError, Batch, Entry, Expect, Order, Search};
 
-use super::board::Board;
+use super::board::{Board, kept};
 use super::correlate::{Against, Correlation};
 use super::{EngineError, Shared, measure};
 
@@ -23,6 +23,11 @@ const ALERTS_AT_ONCE: usize = 5_000;
 const PART_BYTES: usize = 1024 * 1024;
 /// How long to wait before an append is tried again that the journal did not take.
 const AGAIN: SignedDuration = SignedDuration::from_secs(1);
+
+/// After so many entries the board is kept: what a start folds at most in half a second or so.
+const KEEP_EVERY: u64 = 20_000;
+/// And when the service ends, after so many: fewer are folded in no time.
+const KEEP_AT_END: u64 = 1_000;
 
 /// The kinds that make the board. Facts, previews and deliveries are read only when needed.
 const BOARD_KINDS: &[&str] = &[
@@ -41,15 +46,18 @@ const BOARD_KINDS: &[&str] = &[
     "IncidentClosed",
 ];
 
-/// Folds the journal as it is into a board.
+/// Folds the journal as it is into a board; gives the entry up to which one had been kept.
 ///
 /// # Errors
 /// When it cannot be read.
-pub async fn load(shared: &Shared) -> Result<(), EngineError> {
+pub async fn load(shared: &Shared) -> Result<u64, EngineError> {
     let head = shared.journal.head().await?.seq;
-    let mut board = Board::new(shared.watchdog());
-    let mut past = None;
-    loop {
+    let (mut board, mut past) = match recall(shared).await {
+        Some((seq, board)) => (board, Some(seq)),
+        None => (Board::new(shared.watchdog()), None),
+    };
+    let kept = past.unwrap_or(0);
+    while past < Some(head) {
         let search = Search {
             kinds: codec::kinds(BOARD_KINDS),
             order: Order::OldestFirst,
@@ -61,9 +69,6 @@ pub async fn load(shared: &Shared) -> Result<(), EngineError> {
         past = Some(last.seq);
         for entry in page.iter().filter(|entry| entry.seq <= head) {
             board.note(&codec::decode(entry)?);
-        }
-        if past >= Some(head) {
-            break;
         }
     }
     let open: Vec<_> = board.open().map(|summary| summary.id.clone()).collect();
@@ -77,15 +82,39 @@ pub async fn load(shared: &Shared) -> Result<(), EngineError> {
     for id in open {
         shared.wake(&id);
     }
-    Ok(())
+    Ok(kept)
 }
 
-/// Follows the journal until told to stop.
+/// The board that was kept, and up to which entry it goes.
+async fn recall(shared: &Shared) -> Option<(u64, Board)> {
+    let (seq, bytes) = shared.journal.recall(&kept::fold(shared.watchdog())).await?;
+    match Board::from_bytes(&bytes) {
+        Ok(board) if board.seen() == seq => Some((seq, board)),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// Keeps the board for the next start.
+async fn keep(shared: &Shared) {
+    if !shared.journal.keeps() {
+        return;
+    }
+    let (seq, bytes) = {
+        let board = shared.board();
+        (board.seen(), board.to_bytes())
+    };
+    match bytes {
+        Ok(bytes) => shared.journal.keep(&kept::fold(shared.watchdog()), seq, bytes).await,
+        Err(error) => tracing::warn!(%error, "the board cannot be kept"),
+    }
+}
+
+/// Follows the journal until told to stop; the board is kept up to the entry `kept`.
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub async fn run(shared: &Shared, stop: CancellationToken) -> Result<(), EngineError> {
-    let ended = follow(shared, stop).await;
+pub async fn run(shared: &Shared, kept: u64, stop: CancellationToken) -> Result<(), EngineError> {
+    let ended = follow(shared, kept, stop).await;
     // Nothing will be followed any more: nobody may wait for it.
     shared.activity.send_modify(|activity| {
         activity.followed = u64::MAX;
@@ -94,12 +123,21 @@ pub async fn run(shared: &Shared, stop: CancellationToken) -> Result<(), EngineE
     ended
 }
 
-async fn follow(shared: &Shared, stop: CancellationToken) -> Result<(), EngineError> {
+async fn follow(
+    shared: &Shared,
+    mut kept: u64,
+    stop: CancellationToken,
+) -> Result<(), EngineError> {
     let mut head = shared.journal.subscribe();
     let mut doubts = shared.doubts.subscribe();
     // Deliveries that were not correlated before the last stop come first.
     let mut next = shared.board().correlated() + 1;
     loop {
+        let seen = shared.board().seen();
+        if seen >= kept + KEEP_EVERY {
+            keep(shared).await;
+            kept = seen;
+        }
         let doubted = *doubts.borrow_and_update();
         let page = shared.journal.read(next, 0).await?;
         if !page.is_empty() {
@@ -119,7 +157,12 @@ async fn follow(shared: &Shared, stop: CancellationToken) -> Result<(), EngineEr
             activity.doubted = doubted;
         });
         tokio::select! {
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => {
+                if seen >= kept + KEEP_AT_END {
+                    keep(shared).await;
+                }
+                return Ok(());
+            }
             changed = head.changed() => if changed.is_err() { return Ok(()) },
             // The sender lives as long as `shared`.
             _doubted = doubts.changed() => {}

@@ -148,10 +148,10 @@ impl Engine {
             measures: Mutex::default(),
             compiled: Mutex::default(),
         });
-        follow::load(&shared).await?;
+        let kept = follow::load(&shared).await?;
         let follower = {
             let (shared, stop) = (shared.clone(), stop.clone());
-            async move { follow::run(&shared, stop).await }
+            async move { follow::run(&shared, kept, stop).await }
         };
         let scheduler = scheduler::run(shared.clone(), stop);
         let tasks: Tasks =

@@ -10,6 +10,7 @@
 //! - [`chain`], [`mod@verify`]: the hash chain, and the search for the first bad entry.
 //! - [`opened`], [`writer`], [`reader`], [`store`]: the two sides, and what a store does for them.
 //! - [`sqlite`], [`memory`], [`faults`]: the stores, and faults by script for either.
+//! - [`keepsake`]: what was made of it, for the next start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub mod codec;
 pub mod entry;
 pub mod error;
 pub mod faults;
+pub mod keepsake;
 pub mod lock;
 pub mod memory;
 pub mod opened;
@@ -72,6 +74,7 @@ pub struct Journal {
     status: watch::Receiver<Status>,
     observer: Arc<dyn Observer>,
     recent: Arc<Recent>,
+    keepsake: Option<keepsake::Keepsake>,
 }
 
 /// A place in the queue, held before the work is done that leads to the append.

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::entry::{Head, Identity};
+use super::keepsake::Keepsake;
 use super::reader::JournalReader;
 use super::recent::Recent;
 use super::status::{Observer, Status, Unobserved};
@@ -29,6 +30,7 @@ pub struct Opened {
     pub(super) background: Option<Background>,
     observer: Arc<dyn Observer>,
     queue_batches: usize,
+    keepsake: Option<Keepsake>,
 }
 
 impl std::fmt::Debug for Opened {
@@ -49,7 +51,8 @@ impl Opened {
         background: Option<Background>,
     ) -> Self {
         let (observer, queue_batches) = (Arc::new(Unobserved), QUEUE_BATCHES);
-        Self { identity, head, store, reader, background, observer, queue_batches }
+        let keepsake = None;
+        Self { identity, head, store, reader, background, observer, queue_batches, keepsake }
     }
 
     /// Reports its work to this observer.
@@ -63,6 +66,13 @@ impl Opened {
     #[must_use]
     pub fn with_queue(mut self, batches: usize) -> Self {
         self.queue_batches = batches.max(1);
+        self
+    }
+
+    /// Keeps what is made of the journal beside it.
+    #[must_use]
+    pub fn with_keepsake(mut self, keepsake: Keepsake) -> Self {
+        self.keepsake = Some(keepsake);
         self
     }
 
@@ -101,6 +111,7 @@ impl Opened {
             status,
             observer: self.observer,
             recent,
+            keepsake: self.keepsake,
         };
         (journal, JournalTask { task, stop })
     }

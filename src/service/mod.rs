@@ -31,6 +31,7 @@ use crate::http::server::Listener;
 use crate::http::status::Health;
 use crate::http::tls::{Tls, TlsFiles};
 use crate::http::webhook::Webhook;
+use crate::journal::keepsake::Keepsake;
 use crate::journal::{self, JournalId, sqlite};
 use crate::kubernetes::connection::{Identity, ReadConnection, WriteConnection};
 use crate::kubernetes::reader::Reader;
@@ -107,6 +108,7 @@ impl Service {
         }
         let opened = sqlite::open(path, &sqlite::Options::default()).await?;
         let opened = opened.observed_by(metrics.clone());
+        let opened = opened.with_keepsake(Keepsake::beside(path));
         let (journal, journal_task) = opened.with_queue(config.limits.queue).start(clock.clone());
 
         let policies = policies(config, &clock, &metrics).await?;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::domain::event::{Event, Outcome, Person, Stream};
 use crate::domain::facts::Target;
@@ -16,7 +17,7 @@ use crate::domain::plan::{Change, Plan};
 pub const HORIZON: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// One remediation that changed something.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
     /// When its first step left.
     pub at: Timestamp,
@@ -29,7 +30,7 @@ pub struct Changed {
 }
 
 /// The kill switch, when it is on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KillSwitch {
     /// Who turned it on.
     pub by: Person,
@@ -40,7 +41,7 @@ pub struct KillSwitch {
 }
 
 /// The counters behind the gates.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Ledger {
     kill_switch: Option<KillSwitch>,
     changes: VecDeque<Changed>,
@@ -50,7 +51,7 @@ pub struct Ledger {
     open: BTreeMap<IncidentId, Open>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Open {
     policy: String,
     targets: Vec<Target>,
