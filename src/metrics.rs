@@ -175,7 +175,7 @@ impl Metrics {
         policies: &[&str],
     ) {
         for gate in gates {
-            for verdict in ["hold", "deny"] {
+            for verdict in ["ask", "hold", "deny"] {
                 drop(self.refusals.get_or_create(&GateLabels { gate, verdict }));
             }
         }
