@@ -41,7 +41,7 @@ struct Play<S> {
 }
 
 /// Plays a scenario on a stage whose clock this is; gives its transcript. `change` has its way with
-/// the text of policies.
+/// the text of policies that are files.
 pub async fn play<S: Stage>(
     scenario: Scenario,
     stage: S,
@@ -82,7 +82,7 @@ fn policies(all: &[Policy], change: impl Fn(String) -> String) -> Arc<PolicySet>
             (Some(file), None) => {
                 let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
                 let text = std::fs::read_to_string(root.join(file)).expect("a policy");
-                serde_saphyr::from_str(&text).expect("yaml")
+                serde_saphyr::from_str(&change(text)).expect("yaml")
             }
             (None, Some(inline)) => inline.clone(),
             _ => panic!("a policy is a file or inline"),
@@ -94,7 +94,7 @@ fn policies(all: &[Policy], change: impl Fn(String) -> String) -> Arc<PolicySet>
             json_patch::merge(&mut document["spec"], spec);
         }
         let _valid: PolicyDocument = serde_json::from_value(document.clone()).expect("a policy");
-        change(document.to_string())
+        document.to_string()
     });
     policy_set(&documents.collect::<Vec<_>>())
 }
@@ -243,12 +243,18 @@ impl<S: Stage> Play<S> {
     async fn until(&mut self, name: &str, phase: &str) {
         let alert = self.alerts[name].clone();
         let end = self.world().clock.now().saturating_add(PATIENCE).expect("in range");
+        // Reading an incident takes longer than a tick: only what was appended can have changed it.
+        let mut looked_at = None;
         loop {
-            self.revive().await;
             self.world().settle().await;
-            let incident = self.world().incident(&alert).await;
-            if incident.is_some_and(|it| it.phase.name() == phase) {
-                return;
+            // Before the cluster gets any further: a service is started again at once.
+            self.revive().await;
+            let head = *self.world().engine.journal().subscribe().borrow();
+            if looked_at.replace(head) != Some(head) {
+                let incident = self.world().incident(&alert).await;
+                if incident.is_some_and(|it| it.phase.name() == phase) {
+                    return;
+                }
             }
             if self.world().clock.now() >= end {
                 self.tell().await;
@@ -269,6 +275,7 @@ impl<S: Stage> Play<S> {
             self.tell().await;
             self.say("the service died and is started again");
             self.restart().await;
+            self.world().settle().await;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Instant;
 
 use super::script::Scenario;
 
@@ -35,6 +36,7 @@ pub fn compare(name: &str, golden: &str, told: &str) -> Result<(), String> {
 }
 
 /// Plays every scenario, or the one that `ORDERLY_SCENARIO` names; fails with what went wrong.
+#[allow(clippy::disallowed_methods, reason = "how long it took is for people to read")]
 pub fn play_all(play: impl AsyncFn(&str) -> Result<(), String> + Sync) {
     let entries = std::fs::read_dir(place("")).expect("scenarios").flatten();
     let mut names: Vec<_> = entries
@@ -53,12 +55,18 @@ pub fn play_all(play: impl AsyncFn(&str) -> Result<(), String> + Sync) {
             scope.spawn(|| {
                 loop {
                     let Some(name) = left.lock().expect("never poisoned").next() else { return };
+                    let began = Instant::now();
                     let apart = || runtime().block_on(play(&name));
-                    let why = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(apart)) {
-                        Ok(Ok(())) => continue,
+                    let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(apart));
+                    let why = match played {
+                        Ok(Ok(())) => {
+                            println!("{name}: {:.1} s", began.elapsed().as_secs_f64());
+                            continue;
+                        }
                         Ok(Err(why)) => why,
                         Err(_told_on_standard_error) => format!("scenario `{name}` panicked"),
                     };
+                    println!("{why}");
                     wrong.lock().expect("never poisoned").push(why);
                 }
             });
