@@ -13,7 +13,11 @@ mod pair;
 mod plane;
 mod programs;
 mod remedy;
+mod scenarios;
 mod semantics;
 #[path = "../it/serving.rs"]
 mod serving;
 mod witness;
+#[allow(dead_code, reason = "the other suite uses all of it")]
+#[path = "../it/world.rs"]
+mod world;
