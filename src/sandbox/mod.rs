@@ -58,6 +58,7 @@ pub use cluster::{AdmissionDenial, Pace, View};
 pub use faults::{Fault, FaultHandle, FaultMatch, FaultOutcome};
 pub use options::{Contents, Drive, Options, SandboxError};
 pub use prometheus::{QueryAnswer, QueryMatch, QueryProvider, Sample};
+pub use seed::{Deed, demo_history};
 
 use crate::clock::SharedClock;
 use audit::Audit;

@@ -45,14 +45,13 @@ fn found(cluster: &mut Cluster, born: Timestamp) -> Result<(), SandboxError> {
 /// The demo's cluster: see the manifests beside this file.
 pub(super) fn demo(cluster: &mut Cluster, now: Timestamp) -> Result<(), SandboxError> {
     let pace = std::mem::replace(&mut cluster.pace, Pace::REAL);
-    let mut at = before(now, CLUSTER_AGE);
-    cluster.worked_until = at;
-    found(cluster, at)?;
-    apply(cluster, NAMESPACES, at)?;
-    for (ago, change) in history() {
-        at = before(now, ago);
+    let born = before(now, CLUSTER_AGE);
+    cluster.worked_until = born;
+    found(cluster, born)?;
+    for (ago, deed) in demo_history() {
+        let at = before(now, ago);
         cluster.work(at);
-        change.make(cluster, at)?;
+        deed.repeat(cluster, at)?;
     }
     cluster.work(now);
     cluster.pace = pace;
@@ -60,31 +59,31 @@ pub(super) fn demo(cluster: &mut Cluster, now: Timestamp) -> Result<(), SandboxE
     Ok(())
 }
 
-/// One step of the demo's history.
-enum Step {
-    Apply(&'static str),
-    /// Namespace, Deployment, container, image, change cause.
-    Image(&'static str, &'static str, &'static str, &'static str, &'static str),
+/// What somebody did in the demo's cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Deed {
+    /// Manifests were applied.
+    Applied(&'static str),
+    /// A Deployment was changed by a strategic merge patch.
+    Patched {
+        /// The Deployment's namespace.
+        namespace: &'static str,
+        /// The Deployment's name.
+        name: &'static str,
+        /// The patch.
+        patch: Value,
+    },
 }
 
-impl Step {
-    fn make(&self, cluster: &mut Cluster, at: Timestamp) -> Result<(), SandboxError> {
+impl Deed {
+    fn repeat(&self, cluster: &mut Cluster, at: Timestamp) -> Result<(), SandboxError> {
         match self {
-            Self::Apply(manifests) => apply(cluster, manifests, at),
-            Self::Image(namespace, name, container, image, cause) => {
-                let patch = json!({
-                    "metadata": {"annotations": {"kubernetes.io/change-cause": cause}},
-                    "spec": {"template": {"spec": {"containers": [{"name": container, "image": image}]}}},
-                });
+            Self::Applied(manifests) => apply(cluster, manifests, at),
+            Self::Patched { namespace, name, patch } => {
                 let kind = &resources::DEPLOYMENTS;
+                let patch = (PatchKind::Strategic, patch);
                 cluster
-                    .patch(
-                        kind,
-                        (namespace, name),
-                        (PatchKind::Strategic, &patch),
-                        true,
-                        &scenario_write(at),
-                    )
+                    .patch(kind, (namespace, name), patch, true, &scenario_write(at))
                     .map(drop)
                     .map_err(|error| SandboxError::refused(kind.kind, namespace, name, &error))
             }
@@ -92,22 +91,26 @@ impl Step {
     }
 }
 
-/// What happened, how long ago, oldest first.
-fn history() -> Vec<(SignedDuration, Step)> {
-    let support = |image: &'static str, cause: &'static str| {
-        Step::Image("ai-agents", "support-agent-deployment", "agent", image, cause)
+/// What happened in the demo's cluster and how long ago, oldest first: whoever repeats it elsewhere
+/// has the same cluster there.
+pub fn demo_history() -> Vec<(SignedDuration, Deed)> {
+    let release = |version: &str| Deed::Patched {
+        namespace: "ai-agents",
+        name: "support-agent-deployment",
+        patch: json!({
+            "metadata": {"annotations": {"kubernetes.io/change-cause": format!("release {version}")}},
+            "spec": {"template": {"spec": {"containers": [{
+                "name": "agent",
+                "image": format!("registry.example.com/agents/support-agent:{version}"),
+            }]}}},
+        }),
     };
     vec![
-        (SignedDuration::from_hours(24 * 19), Step::Apply(WORKLOADS)),
-        (
-            SignedDuration::from_hours(24 * 6),
-            support("registry.example.com/agents/support-agent:v1.4.1", "release v1.4.1"),
-        ),
-        (SignedDuration::from_mins(22), Step::Apply(TROUBLE)),
-        (
-            SignedDuration::from_mins(8),
-            support("registry.example.com/agents/support-agent:v1.5.0", "release v1.5.0"),
-        ),
+        (CLUSTER_AGE, Deed::Applied(NAMESPACES)),
+        (SignedDuration::from_hours(24 * 19), Deed::Applied(WORKLOADS)),
+        (SignedDuration::from_hours(24 * 6), release("v1.4.1")),
+        (SignedDuration::from_mins(22), Deed::Applied(TROUBLE)),
+        (SignedDuration::from_mins(8), release("v1.5.0")),
     ]
 }
 

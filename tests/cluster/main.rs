@@ -15,7 +15,11 @@ mod plane;
 mod programs;
 mod remedy;
 mod resources;
+mod scenarios;
 mod semantics;
 #[path = "../it/serving.rs"]
 mod serving;
 mod witness;
+#[allow(dead_code, reason = "the other suite uses all of it")]
+#[path = "../it/world.rs"]
+mod world;

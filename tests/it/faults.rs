@@ -84,17 +84,17 @@ impl Cell {
             ..Setting::default()
         };
         let world = World::of(policy_set(&[policy]), setting).await;
-        world.sandbox.apply_yaml(CLUSTER).expect("applied");
+        world.ground.apply_yaml(CLUSTER).expect("applied");
         // Old enough for its first revision to count as healthy.
         world.clock.advance(SignedDuration::from_mins(45));
-        world.sandbox.tick();
+        world.ground.tick();
         let alert = world.alert(&[("alertname", "Trouble")]);
         Self { name, world, alert, acknowledged: Vec::new(), generation: 0, target }
     }
 
     fn live_generation(&self) -> i64 {
         let (resource, name) = self.target;
-        let object = self.world.sandbox.get(resource, "shop", name).expect("it exists");
+        let object = self.world.ground.get(resource, "shop", name).expect("it exists");
         object["metadata"]["generation"].as_i64().expect("a number")
     }
 
@@ -205,7 +205,7 @@ impl Cell {
             .filter(|(_, event)| matches!(event, Event::StepStarted { .. }))
             .map(|(at, _)| *at)
             .collect();
-        let writes = self.world.sandbox.writes();
+        let writes = self.world.ground.writes();
         let changing = writes.iter().filter(|entry| entry.resource != "events");
         let requests: BTreeMap<_, Vec<_>> = changing.fold(BTreeMap::new(), |mut all, entry| {
             all.entry(entry.path.clone()).or_insert_with(Vec::new).push(entry);
@@ -223,7 +223,7 @@ impl Cell {
                 wrong.push(format!("{claims} requests to {path}, {} claims", started.len()));
             }
         }
-        wrong.extend(unlooked(&self.world.sandbox.audit()));
+        wrong.extend(unlooked(&self.world.ground.audit()));
     }
 }
 

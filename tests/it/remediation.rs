@@ -41,14 +41,14 @@ const FIRING: &[(&str, &str)] =
 
 fn errors_follow_the_bad_version(world: &World) {
     let expr = QueryMatch::Contains(vec!["errors".to_owned()]);
-    world.sandbox.set_query(expr, |view: &View<'_>| {
+    world.ground.set_query(expr, |view: &View<'_>| {
         let bad = view.serves_image("ai-agents", "support-agent-deployment", "v1.5.0");
         QueryAnswer::value(if bad { 0.14 } else { 0.002 })
     });
 }
 
 fn image(world: &World) -> String {
-    let object = world.sandbox.get("deployments", "ai-agents", "support-agent-deployment");
+    let object = world.ground.get("deployments", "ai-agents", "support-agent-deployment");
     let image =
         object.expect("it exists")["spec"]["template"]["spec"]["containers"][0]["image"].clone();
     image.as_str().expect("text").to_owned()
@@ -76,7 +76,7 @@ async fn a_bad_deployment_is_rolled_back_when_a_person_approves() {
     world.resolve(&alert).await;
     let (outcome, reason) = world.until_closed(&alert).await;
     assert_eq!(outcome, Outcome::Fixed, "{reason}");
-    let writes = world.sandbox.writes();
+    let writes = world.ground.writes();
     let patches = writes.iter().filter(|entry| entry.verb == "patch").count();
     assert_eq!(patches, 1, "{writes:#?}");
 }
@@ -88,7 +88,7 @@ async fn dry_run_changes_nothing_and_says_what_it_would_have_done() {
     let alert = world.fire(FIRING).await;
     let (outcome, reason) = world.until_closed(&alert).await;
     assert_eq!(outcome, Outcome::DryRun, "{reason}");
-    assert!(world.sandbox.writes().is_empty(), "{:#?}", world.sandbox.writes());
+    assert!(world.ground.writes().is_empty(), "{:#?}", world.ground.writes());
     let kinds = world.kinds(&alert).await;
     assert_eq!(
         kinds,
@@ -113,7 +113,7 @@ async fn an_alert_that_ends_before_anybody_answers_has_recovered_by_itself() {
     world.resolve(&alert).await;
     let (outcome, _) = world.until_closed(&alert).await;
     assert_eq!(outcome, Outcome::Recovered);
-    assert!(world.sandbox.writes().is_empty());
+    assert!(world.ground.writes().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -180,7 +180,7 @@ spec:
 fn busy_once(world: &World, resource: &str) {
     let busy =
         FaultOutcome::Status { code: 429, message: "busy".to_owned(), retry_after: Some(10) };
-    world.sandbox.fault(Fault::once(FaultMatch::write("patch", resource), busy));
+    world.ground.fault(Fault::once(FaultMatch::write("patch", resource), busy));
 }
 
 async fn kill_switch_while_waiting(resource: &str) -> (Outcome, String, usize) {
@@ -197,7 +197,7 @@ async fn kill_switch_while_waiting(resource: &str) -> (Outcome, String, usize) {
     let (outcome, reason) = world.until_closed(&alert).await;
     let changed =
         |entry: &&orderly::sandbox::AuditEntry| entry.verb == "patch" && entry.code == Some(200);
-    (outcome, reason, world.sandbox.writes().iter().filter(changed).count())
+    (outcome, reason, world.ground.writes().iter().filter(changed).count())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

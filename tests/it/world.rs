@@ -1,5 +1,5 @@
-//! A whole Orderly beside a sandbox cluster, on a clock that the test moves: tests read like an
-//! operator's shift.
+//! A whole Orderly beside a cluster, on a clock that the test moves: tests read like an operator's
+//! shift. The cluster is the sandbox, unless a test brings another [`Ground`].
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -45,10 +45,45 @@ const SETTLE: Duration = Duration::from_secs(10);
 /// So many times in a row they may fail to: a fault ends before that, an engine that hangs does not.
 const RESTLESS: u32 = 6;
 
+/// The cluster that a world stands on, with the Prometheus and the Alertmanager beside it.
+pub trait Ground {
+    /// Where Orderly finds the API server.
+    fn url(&self) -> String;
+    /// The base of the Prometheus API.
+    fn prometheus_url(&self) -> String;
+    /// The base of the Alertmanager API.
+    fn alertmanager_url(&self) -> String;
+    /// Completes when the cluster has done everything that does not wait for the clock.
+    async fn rest(&self);
+    /// Takes up the time that the clock shows now.
+    fn tick(&self);
+}
+
+impl Ground for Sandbox {
+    fn url(&self) -> String {
+        Self::url(self)
+    }
+
+    fn prometheus_url(&self) -> String {
+        Self::prometheus_url(self)
+    }
+
+    fn alertmanager_url(&self) -> String {
+        Self::alertmanager_url(self)
+    }
+
+    /// Its controllers work only when the clock has moved.
+    async fn rest(&self) {}
+
+    fn tick(&self) {
+        Self::tick(self);
+    }
+}
+
 /// The world of one test.
-pub struct World {
+pub struct World<G = Sandbox> {
     pub clock: Arc<ManualClock>,
-    pub sandbox: Sandbox,
+    pub ground: G,
     pub store: MemoryStore,
     pub engine: Engine,
     pub policies: watch::Sender<Arc<PolicySet>>,
@@ -95,6 +130,11 @@ impl Default for Setting {
     }
 }
 
+/// When every world begins.
+pub fn began() -> Timestamp {
+    "2026-11-22T03:00:00Z".parse().expect("a time")
+}
+
 /// The policies of these documents.
 pub fn policy_set(documents: &[String]) -> Arc<PolicySet> {
     let compiled = documents.iter().map(|text| {
@@ -119,19 +159,36 @@ impl World {
 
     /// These policies in this setting.
     pub async fn of(policies: Arc<PolicySet>, setting: Setting) -> Self {
-        let now: Timestamp = "2026-11-22T03:00:00Z".parse().expect("a time");
-        let clock = Arc::new(ManualClock::new(now));
+        let clock = Arc::new(ManualClock::new(began()));
         let options = Options { contents: setting.contents, ..Options::new(clock.clone()) };
         let sandbox = Sandbox::start(options).await.expect("a sandbox");
+        Self::on(sandbox, clock, policies, setting).await
+    }
+
+    /// Somebody of the group `sre`.
+    pub fn person(name: &str) -> Person {
+        Person { name: name.to_owned(), groups: vec!["sre".to_owned()], path: "api".to_owned() }
+    }
+}
+
+impl<G: Ground> World<G> {
+    /// These policies on this ground, whose clock it is.
+    pub async fn on(
+        ground: G,
+        clock: Arc<ManualClock>,
+        policies: Arc<PolicySet>,
+        setting: Setting,
+    ) -> Self {
+        let now = clock.now();
         let id = JournalId::from_bytes([7; 16]);
         let store = MemoryStore::new(JournalIdentity { id, created_at: now });
         let policies = watch::Sender::new(policies);
         let journal_faults = Faults::default();
         let (engine, journal_task, stop, tasks) =
-            boot(&clock, &sandbox, &store, &policies, &setting, &journal_faults).await;
+            boot(&clock, &ground, &store, &policies, &setting, &journal_faults).await;
         Self {
             clock,
-            sandbox,
+            ground,
             store,
             engine,
             policies,
@@ -154,7 +211,7 @@ impl World {
         self.journal_task.close().await;
         let (engine, journal_task, stop, tasks) = boot(
             &self.clock,
-            &self.sandbox,
+            &self.ground,
             &self.store,
             &self.policies,
             &self.setting,
@@ -233,10 +290,18 @@ impl World {
 
     async fn tick_within(&self, longest: SignedDuration) {
         self.settle().await;
+        self.ground.rest().await;
         let now = self.clock.now();
         let next = self.clock.next_deadline().map_or(longest, |next| next.duration_since(now));
         self.clock.advance(next.max(SHORTEST).min(longest));
-        self.sandbox.tick();
+        self.ground.tick();
+        self.settle().await;
+    }
+
+    /// Lets the cluster finish what it was asked to do, while the clock stands still.
+    pub async fn calm(&self) {
+        self.ground.rest().await;
+        self.ground.tick();
         self.settle().await;
     }
 
@@ -319,18 +384,13 @@ impl World {
     pub async fn kinds(&self, alert: &Alert) -> Vec<&'static str> {
         self.events(alert).await.iter().map(Event::kind).collect()
     }
-
-    /// Somebody of the group `sre`.
-    pub fn person(name: &str) -> Person {
-        Person { name: name.to_owned(), groups: vec!["sre".to_owned()], path: "api".to_owned() }
-    }
 }
 
 type Booted = (Engine, JournalTask, CancellationToken, Tasks);
 
 async fn boot(
     clock: &Arc<ManualClock>,
-    sandbox: &Sandbox,
+    ground: &impl Ground,
     store: &MemoryStore,
     policies: &watch::Sender<Arc<PolicySet>>,
     setting: &Setting,
@@ -338,14 +398,14 @@ async fn boot(
 ) -> Booted {
     let opened = store.open().with_store(|store| faults.before(store));
     let (journal, journal_task): (Journal, _) = opened.start(clock.clone());
-    let identity = Identity { server: Some(sandbox.url()), ..Identity::default() };
+    let identity = Identity { server: Some(ground.url()), ..Identity::default() };
     let read = ReadConnection::connect(&identity, clock.clone()).await.expect("a client");
     let write = WriteConnection::connect(&identity, clock.clone()).await.expect("a client");
     let write = write.with_limit(setting.write_limit);
     let service = |url: String| Service { url, credentials: Credentials::None, ca_file: None };
-    let prometheus = Prometheus::new(&service(sandbox.prometheus_url())).expect("a client");
+    let prometheus = Prometheus::new(&service(ground.prometheus_url())).expect("a client");
     let alertmanager = setting.watch_alertmanager.then(|| {
-        let replicas = [service(sandbox.alertmanager_url())];
+        let replicas = [service(ground.alertmanager_url())];
         orderly::alertmanager::Alertmanager::new(&replicas, clock.clone()).expect("a client")
     });
     let names = ["oncall", "leads", "platform"];

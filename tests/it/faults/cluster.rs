@@ -138,18 +138,18 @@ async fn cell(point: Point, fate: Fate, often: Often) -> Result<(), String> {
     let cell = Cell::start(name, point.policy(), point.target()).await;
     if point == Point::DeletePod {
         let image = "registry.example.com/db:broken";
-        let set = cell.world.sandbox.set_image("statefulsets", ("shop", "db"), "agent", image);
+        let set = cell.world.ground.set_image("statefulsets", ("shop", "db"), "agent", image);
         set.expect("set");
         for _ in 0..30 {
             cell.world.clock.advance(jiff::SignedDuration::from_secs(1));
-            cell.world.sandbox.tick();
+            cell.world.ground.tick();
         }
     }
     let fault = match often {
         Often::Once => Fault::once(point.requests(), fate.outcome()),
         Often::Always => Fault::always(point.requests(), fate.outcome()),
     };
-    let handle = cell.world.sandbox.fault(fault);
+    let handle = cell.world.ground.fault(fault);
     let cell = cell.run(Operator::Absent).await;
     let struck = handle.struck();
     let (outcomes, changes) = point.end(fate, often);
@@ -159,7 +159,7 @@ async fn cell(point: Point, fate: Fate, often: Often) -> Result<(), String> {
     }
     // What was held arrives after all, long after it was given up: its precondition is stale.
     if !(often == Often::Always && fate == Fate::SlowBefore) {
-        cell.world.sandbox.clear_faults();
+        cell.world.ground.clear_faults();
         for _ in 0..3 {
             cell.world.tick().await;
         }
@@ -190,10 +190,10 @@ async fn a_second_step_follows_a_first_one_that_nobody_acknowledged() {
     let policy = policy("Deployment", "api", "auto", rest);
     let cell = Cell::start("two steps".to_owned(), policy, ("deployments", "api")).await;
     let write = FaultMatch::write("patch", "deployments");
-    cell.world.sandbox.fault(Fault::once(write, FaultOutcome::DropAfter));
+    cell.world.ground.fault(Fault::once(write, FaultOutcome::DropAfter));
     let cell = cell.run(Operator::Absent).await;
     cell.check(&[Outcome::Fixed], 2).await.unwrap_or_else(|why| panic!("{why}"));
-    let object = cell.world.sandbox.get("deployments", "shop", "api").expect("it exists");
+    let object = cell.world.ground.get("deployments", "shop", "api").expect("it exists");
     let limits = &object["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"];
     assert_eq!(*limits, json!({"memory": "512Mi"}));
 }

@@ -137,7 +137,7 @@ impl Story {
     }
 
     fn prepare(self, cell: &Cell) {
-        let sandbox = &cell.world.sandbox;
+        let sandbox = &cell.world.ground;
         let write = FaultMatch::write("patch", "deployments");
         let status = |code| FaultOutcome::Status {
             code,
