@@ -12,6 +12,7 @@ mod outages;
 mod pair;
 mod plane;
 mod programs;
+mod refusals;
 mod remedy;
 mod semantics;
 #[path = "../it/serving.rs"]
