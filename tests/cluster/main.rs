@@ -5,16 +5,24 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "a real cluster goes by the real time")]
 
+mod alertmanagers;
+mod between;
 mod chain;
 mod crashes;
 mod deploy;
+mod disk;
+mod exporter;
 mod outages;
 mod pair;
 mod plane;
 mod programs;
 mod refusals;
+mod relay;
 mod remedy;
 mod semantics;
 #[path = "../it/serving.rs"]
 mod serving;
+mod stepping;
+mod storm;
 mod witness;
+mod writes;
