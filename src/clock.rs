@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
@@ -14,12 +15,16 @@ use tokio::sync::oneshot;
 pub trait Clock: Send + Sync + 'static {
     /// The time of day, UTC.
     fn now(&self) -> Timestamp;
-    /// Completes when [`Clock::now`] has reached `deadline`; at once when it has already.
+    /// Completes when [`Clock::now`] has reached `deadline`, at once when it has already; and when as
+    /// much time has passed as there was to wait, also if the clock was set back meanwhile.
     fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()>;
 }
 
 /// How rooms hold a clock.
 pub type SharedClock = Arc<dyn Clock>;
+
+/// How soon a sleeper notices that the time of day was set: a deadline is at most so late.
+const LOOK_UP: Duration = Duration::from_secs(5);
 
 /// The system's clock.
 #[derive(Debug, Default, Clone, Copy)]
@@ -31,14 +36,20 @@ impl Clock for SystemClock {
         Timestamp::now()
     }
 
-    #[allow(clippy::disallowed_methods, reason = "the one sleeper")]
     fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()> {
-        let wait = deadline.duration_since(self.now());
-        Box::pin(async move {
-            if let Ok(wait) = std::time::Duration::try_from(wait) {
-                tokio::time::sleep(wait).await;
-            }
-        })
+        let clock = *self;
+        Box::pin(sleep(deadline, move || clock.now()))
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one sleeper")]
+async fn sleep(deadline: Timestamp, now: impl Fn() -> Timestamp) {
+    let until = || Duration::try_from(deadline.duration_since(now())).unwrap_or_default();
+    let mut left = until();
+    while !left.is_zero() {
+        let nap = left.min(LOOK_UP);
+        tokio::time::sleep(nap).await;
+        left = (left - nap).min(until());
     }
 }
 
@@ -99,5 +110,31 @@ impl Clock for ManualClock {
         Box::pin(async move {
             let _dropped = woken.await;
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).expect("a time")
+    }
+
+    #[tokio::test]
+    async fn a_sleeper_ends_in_time_whichever_way_the_clock_is_set() {
+        #[allow(clippy::disallowed_methods, reason = "it is measured")]
+        let began = std::time::Instant::now();
+        // Set back by an hour right after it fell asleep.
+        let asked = Mutex::new(0);
+        let set_back = || {
+            let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+            *asked += 1;
+            if *asked == 1 { at(0) } else { at(-3_600) }
+        };
+        sleep(at(0) + SignedDuration::from_millis(50), set_back).await;
+        // Set forward: the deadline is over.
+        sleep(at(3_600), || at(3_601)).await;
+        assert!(began.elapsed() < LOOK_UP, "it waited for a clock that was set");
     }
 }

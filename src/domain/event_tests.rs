@@ -137,6 +137,16 @@ fn every_ruling_and_impossible_reason_is_read_back() {
             current: quantity("1Gi"),
             wanted: quantity("1Mi"),
         },
+        Impossible::Partitioned { partition: 1, replicas: 2 },
+        Impossible::QuotaExceeded {
+            quota: "house".to_owned(),
+            exceeded: vec![crate::domain::action::Exceeded {
+                resource: "pods".to_owned(),
+                requested: quantity("1"),
+                used: quantity("2"),
+                limited: quantity("2"),
+            }],
+        },
         Impossible::NoHealthyRevision { examined: vec!["revision 1 fails".to_owned()] },
     ];
     for why in impossible {

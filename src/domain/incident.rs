@@ -384,6 +384,13 @@ impl Incident {
         pods.map(|pod| (pod.uid.clone(), pod.restarts())).collect()
     }
 
+    /// Whether anything of it was seen at a time that is still to come: the clock was set back since.
+    pub fn seen_later(&self, now: Timestamp) -> bool {
+        let facts = self.facts.as_ref().map(|facts| facts.at);
+        let gates = self.gates.as_ref().map(|gated| gated.at);
+        facts.max(gates).is_some_and(|seen| seen > now)
+    }
+
     /// How many of its alerts still fire.
     pub fn firing(&self) -> usize {
         self.alerts.iter().filter(|attached| attached.resolved.is_none()).count()

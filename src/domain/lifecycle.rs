@@ -246,6 +246,8 @@ fn plan_fallback(incident: &Incident) -> Next<'_> {
 }
 
 fn held(incident: &Incident, until: Timestamp, now: Timestamp) -> Next<'_> {
+    // The clock was set back since: what was to be asked again soon would be in hours.
+    let until = if incident.seen_later(now) { now } else { until };
     let conclusion = incident.finding.as_ref().map(|finding| &finding.conclusion);
     let undecided = incident.proposal.is_none() || incident.looks > 0;
     match conclusion {

@@ -62,6 +62,11 @@ impl Quantity {
         Self { thousandths: units as i128 * 1_000 }
     }
 
+    /// So many thousandths of the unit; nothing below none.
+    pub fn of_thousandths(thousandths: i128) -> Self {
+        Self { thousandths: thousandths.clamp(0, LARGEST) }
+    }
+
     /// This amount and `other` together.
     pub fn plus(self, other: Self) -> Self {
         Self { thousandths: (self.thousandths + other.thousandths).min(LARGEST) }

@@ -127,8 +127,9 @@ pub fn judge(
     look: &Look<'_>,
     deadline: Timestamp,
 ) -> Judgement {
-    let unwatched =
-        before.looked.is_some_and(|looked| look.now.duration_since(looked) > LONGEST_GAP);
+    let gap = before.looked.map(|looked| look.now.duration_since(looked));
+    // A look from the future: the clock was set back since, and nobody knows for how long it held.
+    let unwatched = gap.is_some_and(|gap| gap > LONGEST_GAP || gap.is_negative());
     let mut criteria = Vec::new();
     let mut changed =
         before.looked.is_none_or(|looked| look.now.duration_since(looked) > NOTE_AGAIN);

@@ -166,6 +166,19 @@ fn a_restart_begins_the_time_anew_and_does_not_end_it_for_good() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_begins_the_time_anew() {
+    let spec: VerifySpec =
+        serde_json::from_value(json!({"rollout": "any", "alert": "any", "stableFor": "30s"}))
+            .expect("a spec");
+    let seen = healthy();
+    let first = judge(&spec, &Progress::default(), &look(&seen, later(3_600)), later(4_200));
+    let Judgement::Pending { progress, .. } = first else { panic!("too early") };
+    let set_back = judge(&spec, &progress, &look(&seen, later(5)), later(4_200));
+    let Judgement::Pending { progress, .. } = set_back else { panic!("{set_back:?}") };
+    assert_eq!(progress.criteria[0].since, Some(later(5)), "not in an hour");
+}
+
+#[test]
 fn a_hold_that_is_met_at_the_deadline_is_met() {
     let spec: VerifySpec =
         serde_json::from_value(json!({"rollout": "any", "alert": "any", "stableFor": "30s"}))

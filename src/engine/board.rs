@@ -270,20 +270,20 @@ impl Board {
         found.map(|open| &open.summary.id)
     }
 
-    /// The oldest other open incident that has one of `targets` in hand.
+    /// The other open incident that `id` gives way to on `targets`: one that is engaged before one that
+    /// is not, then the oldest. Of two, one gives way to the other and never both.
     pub fn holder(&self, id: &IncidentId, targets: &[Target]) -> Option<&IncidentId> {
-        let mine = self.open.get(id).map(|open| open.summary.opened);
-        let mut others: Vec<_> = self
-            .open
-            .values()
-            .filter(|open| open.summary.id != *id)
+        let rank = |open: &Open| {
+            let summary = &open.summary;
+            (!self.ledger.engaged(&summary.id), summary.opened, summary.id.clone())
+        };
+        let mine = self.open.get(id).map(rank);
+        let others = self.open.values().filter(|open| open.summary.id != *id);
+        others
             .filter(|open| open.targets.iter().any(|target| targets.contains(target)))
-            .filter(|open| {
-                mine.is_none_or(|mine| (open.summary.opened, &open.summary.id) < (mine, id))
-            })
-            .collect();
-        others.sort_by_key(|open| open.summary.opened);
-        others.first().map(|open| &open.summary.id)
+            .filter(|open| mine.as_ref().is_none_or(|mine| rank(open) < *mine))
+            .min_by_key(|open| rank(open))
+            .map(|open| &open.summary.id)
     }
 
     /// The open incidents.

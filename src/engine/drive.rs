@@ -339,17 +339,19 @@ impl<'a> Hand<'a> {
             let inputs = rehearse::inputs(self.shared, &self.incident, &board, &surroundings);
             gate::decide(&inputs.ok_or_else(|| no("plan to ask the gates about"))?)
         };
-        let waits_for =
-            self.shared.board().holder(&self.incident.id, &self.incident.targets).cloned();
-        if let (Ruling::Hold { .. }, Some(other), false) =
-            (ruling, waits_for, self.incident.changed())
-        {
+        if let (Ruling::Hold { .. }, Some(other)) = (ruling, self.gives_way_to()) {
             return self.join(&other).await;
         }
         let events = lifecycle::gated(&self.incident, ruling, verdicts);
         self.note_all(events);
         self.gatehouse = Some(guard);
         Ok(Turn::On)
+    }
+
+    /// The incident that has the target in hand, as long as this one changed nothing itself.
+    fn gives_way_to(&self) -> Option<IncidentId> {
+        let holder = self.shared.board().holder(&self.incident.id, &self.incident.targets).cloned();
+        holder.filter(|_| !self.incident.changed())
     }
 
     /// Asks again over fresh facts; notes nothing while the answer is the same.
@@ -377,7 +379,10 @@ impl<'a> Hand<'a> {
                 inputs.map(|inputs| gate::decide(&inputs).0)
             };
             if let Some(Ruling::Hold { until }) = ruling {
-                return Ok(Turn::Rest(self.sooner(Some(until))));
+                let Some(other) = self.gives_way_to() else {
+                    return Ok(Turn::Rest(self.sooner(Some(until))));
+                };
+                return self.join(&other).await;
             }
         }
         self.note(Event::FactsCollected { facts: Box::new(facts) });
@@ -449,8 +454,7 @@ impl<'a> Hand<'a> {
                 return Ok(self.later(&why));
             }
             Err(CollectError::Unavailable(why)) => {
-                let progress = before;
-                let events = lifecycle::judged(&self.incident, Judgement::Missed(progress));
+                let events = lifecycle::judged(&self.incident, Judgement::Missed(before));
                 tracing::warn!(why, "the resolution could not be looked at");
                 self.note_all(events);
                 return Ok(Turn::On);
@@ -481,8 +485,7 @@ impl<'a> Hand<'a> {
         if !pending {
             return Ok(Turn::On);
         }
-        let pace = look_pace(spec.within.get());
-        let again = self.shared.after(pace).min(deadline);
+        let again = self.shared.after(look_pace(spec.within.get())).min(deadline);
         Ok(Turn::Rest(self.sooner(Some(again))))
     }
 }

@@ -1,10 +1,13 @@
 //! Rehearsal: the decision without the deed. The same functions as in earnest, so that what is
 //! explained is what would happen.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
+use crate::domain::action::quota::{self, Quota};
 use crate::domain::action::{self, Impossible, Stamp};
 use crate::domain::alert::Alert;
 use crate::domain::check;
@@ -17,7 +20,7 @@ use crate::domain::gate::rails::GuardRails;
 use crate::domain::gate::{self, AlertState, Inputs, Monitoring, Ruling, Verdict};
 use crate::domain::id::{Digest, IncidentId};
 use crate::domain::incident::Incident;
-use crate::domain::plan::{Change, Plan};
+use crate::domain::plan::{Change, PatchChange, Plan, Step};
 use crate::domain::policy::choice::PolicySet;
 use crate::domain::policy::compiled::CompiledPolicy;
 use crate::domain::policy::spec::{ActionSpec, Mode};
@@ -89,6 +92,7 @@ pub enum Previewed {
 /// Sends every step as a server-side dry run.
 pub async fn preview(shared: &Shared, incident: &Incident, plan: &Plan) -> Previewed {
     let mut previews = Vec::new();
+    let mut quotas = Quotas::default();
     for (index, step) in plan.steps.iter().enumerate() {
         if let Change::Notify { .. } = step.change {
             previews.push(Preview { diff: String::new(), changes: Vec::new() });
@@ -97,6 +101,9 @@ pub async fn preview(shared: &Shared, incident: &Incident, plan: &Plan) -> Previ
         let mark = Mark { incident: incident.id.clone(), plan: plan.digest(), step: index };
         match shared.ports.writer.dry_run(step, &mark).await {
             DryRun::Would { before, after } => {
+                if let Some(no) = quotas.no(shared, incident, step, &before, &after).await {
+                    return no;
+                }
                 let changes = diff::fields(&before, &after);
                 let changes = changes.iter().map(ToString::to_string).collect();
                 previews.push(Preview { diff: diff::unified(&before, &after), changes });
@@ -115,6 +122,46 @@ pub async fn preview(shared: &Shared, incident: &Incident, plan: &Plan) -> Previ
         }
     }
     Previewed::Would(previews)
+}
+
+/// The quotas of the namespaces that a plan changes something in, read once a plan.
+#[derive(Default)]
+struct Quotas(BTreeMap<String, Vec<Quota>>);
+
+impl Quotas {
+    /// Why the pods of this step would not be made, if so: the dry run of a workload does not tell.
+    async fn no(
+        &mut self,
+        shared: &Shared,
+        incident: &Incident,
+        step: &Step,
+        before: &Value,
+        after: &Value,
+    ) -> Option<Previewed> {
+        let Change::Patch(PatchChange { object, .. }) = &step.change else { return None };
+        let facts =
+            incident.facts.iter().flat_map(|facts| facts.targets.iter().chain(&facts.related));
+        let workload = facts.into_iter().find(|workload| workload.uid == object.uid)?;
+        if !self.0.contains_key(&object.namespace) {
+            let quotas = match shared.ports.reader.quotas(&object.namespace).await {
+                Ok(quotas) => quotas,
+                // Forbidden stays forbidden: a person must hear of it.
+                Err(error) if matches!(error.code(), Some(401 | 403)) => {
+                    let fact = "whether the namespace's quota has room".to_owned();
+                    let why = Impossible::FactUnknown { fact, cause: error.to_string() };
+                    return Some(Previewed::Impossible(step.action.clone(), why));
+                }
+                Err(error) => return Some(Previewed::Unavailable(error.to_string())),
+            };
+            match quotas.iter().map(Quota::read).collect() {
+                Ok(read) => self.0.insert(object.namespace.clone(), read),
+                Err(why) => return Some(Previewed::Unavailable(why)),
+            };
+        }
+        let quotas = self.0.get_mut(&object.namespace)?;
+        let charged = quota::charge_change(quotas, before, after, workload.replicas.current);
+        charged.err().map(|why| Previewed::Impossible(step.action.clone(), why))
+    }
 }
 
 /// What the gates look at for an incident; nothing when it has no plan.

@@ -17,6 +17,8 @@ use super::{EngineError, Shared};
 const AT_ONCE: usize = 16;
 /// How soon an incident is looked at again whose work ended in an error.
 const AGAIN: SignedDuration = SignedDuration::from_secs(5);
+/// A clock that is behind itself by more than this was set back; less costs nobody anything.
+const SET_BACK: SignedDuration = SignedDuration::from_secs(1);
 
 /// Runs until told to stop; then waits for the workers to reach a point at which they can rest.
 pub async fn run(shared: Arc<Shared>, stop: CancellationToken) -> Result<(), EngineError> {
@@ -24,8 +26,15 @@ pub async fn run(shared: Arc<Shared>, stop: CancellationToken) -> Result<(), Eng
     let mut running: BTreeSet<IncidentId> = BTreeSet::new();
     let mut rested: BTreeMap<IncidentId, u64> = BTreeMap::new();
     let mut workers: JoinSet<(IncidentId, Result<Rest, EngineError>)> = JoinSet::new();
+    let mut latest = shared.clock.now();
     loop {
         let now = shared.clock.now();
+        if latest.duration_since(now) > SET_BACK {
+            // By the clock as it is now, nobody would be asked for as long as it was set back.
+            tracing::warn!(from = %latest, to = %now, "the clock was set back: everything is asked again");
+            due.values_mut().for_each(|at| *at = (*at).min(now));
+        }
+        latest = now;
         let ready: Vec<_> =
             due.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
         for id in ready {

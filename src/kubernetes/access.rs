@@ -57,7 +57,7 @@ pub enum Verdict {
 }
 
 /// Group, resource, subresource, verbs of everything that is read in a namespace.
-const READS: [(&str, &str, Option<&str>, &[&str]); 12] = [
+const READS: [(&str, &str, Option<&str>, &[&str]); 13] = [
     ("apps", "deployments", None, &["get", "list"]),
     ("apps", "statefulsets", None, &["get", "list"]),
     ("apps", "daemonsets", None, &["get", "list"]),
@@ -66,6 +66,7 @@ const READS: [(&str, &str, Option<&str>, &[&str]); 12] = [
     ("", "pods", None, &["get", "list"]),
     ("", "pods", Some("log"), &["get"]),
     ("", "events", None, &["list"]),
+    ("", "resourcequotas", None, &["list"]),
     ("autoscaling", "horizontalpodautoscalers", None, &["list"]),
     ("policy", "poddisruptionbudgets", None, &["list"]),
     ("autoscaling.k8s.io", "verticalpodautoscalers", None, &["list"]),

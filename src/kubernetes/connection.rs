@@ -5,7 +5,8 @@
 //! client library's retry covers every verb for minutes and is switched off. Reads are repeated
 //! here, a few times; writes never, since their outcome must be looked at first.
 //!
-//! Every call has a deadline, every answer a size, every list a length (invariant 9).
+//! Every call has a deadline, every answer a size, every list a length, every identity a budget
+//! (invariant 9).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,8 +18,8 @@ use jiff::Timestamp;
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
+use super::budget::Budget;
 pub use super::failure::{CallError, Rejection};
 use super::failure::{chain, rejection};
 use super::{json, path};
@@ -37,9 +38,6 @@ const ERROR_LIMIT: usize = 64 * 1024;
 const PAGE: &str = "500";
 /// Pages of one list: 5,000 objects of one kind behind one workload are beyond any real one.
 const PAGES: usize = 10;
-/// Requests under way at one time on one identity: the client-side budget. Leaves most of an API
-/// server's share to others while 20 incidents are diagnosed at once.
-const IN_FLIGHT: usize = 16;
 /// How often a read is sent at most: a leader change in etcd takes a second or two.
 const READ_TRIES: u32 = 3;
 
@@ -82,12 +80,12 @@ pub trait Observer: Send + Sync + 'static {
 #[derive(Clone)]
 struct Transport {
     client: kube::Client,
-    budget: Arc<Semaphore>,
+    budget: Arc<Budget>,
     observer: Option<Arc<dyn Observer>>,
 }
 
 impl Transport {
-    async fn connect(identity: &Identity) -> Result<Self, ConnectError> {
+    async fn connect(identity: &Identity, clock: SharedClock) -> Result<Self, ConnectError> {
         let mut config = configuration(identity).await?;
         config.default_retry = false;
         let agent = http::HeaderValue::from_static(USER_AGENT);
@@ -100,8 +98,7 @@ impl Transport {
         }
         let client = kube::Client::try_from(config);
         let client = client.map_err(|error| ConnectError::Client(chain(&error)))?;
-        let budget = Arc::new(Semaphore::new(IN_FLIGHT));
-        Ok(Self { client, budget, observer: None })
+        Ok(Self { client, budget: Budget::new(clock), observer: None })
     }
 
     async fn call(
@@ -122,8 +119,12 @@ impl Transport {
             path: shown.clone(),
             why: error.to_string(),
         })?;
+        let _permit = self.budget.enter(&shown).await?;
         let answer = tokio::time::timeout(limit, self.exchange(request, &shown)).await;
         let answer = answer.unwrap_or(Err(CallError::Timeout { path: shown, limit }));
+        if let Err(error) = &answer {
+            self.budget.heed(error);
+        }
         if let Some(observer) = &self.observer {
             let code = answer.as_ref().map_or_else(|error| error.code().unwrap_or(0), |_| 200);
             observer.requested(verb, code);
@@ -133,8 +134,6 @@ impl Transport {
 
     async fn exchange(&self, request: Request<Body>, path: &str) -> Result<Vec<u8>, CallError> {
         let broken = |why: String| CallError::Connection { path: path.to_owned(), why };
-        // The semaphore is never closed.
-        let _permit = self.budget.acquire().await.map_err(|error| broken(error.to_string()))?;
         let answer = self.client.send(request).await.map_err(|error| broken(chain(&error)))?;
         let status = answer.status();
         let retry_after = answer.headers().get(http::header::RETRY_AFTER);
@@ -180,7 +179,7 @@ impl fmt::Debug for ReadConnection {
 impl ReadConnection {
     /// Makes a client with the reading identity; sends nothing yet.
     pub async fn connect(identity: &Identity, clock: SharedClock) -> Result<Self, ConnectError> {
-        Ok(Self { transport: Transport::connect(identity).await?, clock })
+        Ok(Self { transport: Transport::connect(identity, clock.clone()).await?, clock })
     }
 
     /// Tells `observer` of every request.
@@ -318,7 +317,11 @@ impl fmt::Debug for WriteConnection {
 impl WriteConnection {
     /// Makes a client with the writing identity; sends nothing yet.
     pub async fn connect(identity: &Identity, clock: SharedClock) -> Result<Self, ConnectError> {
-        Ok(Self { transport: Transport::connect(identity).await?, clock, limit: WRITE_LIMIT })
+        Ok(Self {
+            transport: Transport::connect(identity, clock.clone()).await?,
+            clock,
+            limit: WRITE_LIMIT,
+        })
     }
 
     /// Waits at most so long for the answer to a change, instead of [`WRITE_LIMIT`].

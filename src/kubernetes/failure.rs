@@ -16,7 +16,7 @@ use super::json;
 /// The first pause between two tries of a read; doubled each time.
 const READ_PAUSE: SignedDuration = SignedDuration::from_millis(200);
 /// The longest `Retry-After` that a read waits for; longer ones are reported.
-const RETRY_AFTER_LIMIT: u64 = 2;
+pub(super) const RETRY_AFTER_LIMIT: u64 = 2;
 
 /// An answer that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! Nothing here chooses anything; what to read and what to write is decided in `domain`.
 
 pub mod access;
+pub mod budget;
 pub mod connection;
 pub mod diff;
 pub mod event;

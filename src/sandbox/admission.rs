@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::cluster::Cluster;
 use super::error::ApiError;
 use super::object::{self, text};
+use super::quantity::Quantity;
 use super::resources::{PODS, RESOURCE_QUOTAS, ResourceType};
 
 impl Cluster {
@@ -29,37 +30,74 @@ impl Cluster {
         Ok(())
     }
 
-    /// Holds the number of pods against the quotas of the namespace.
+    /// Holds a new pod against the quotas of the namespace.
     pub(super) fn quota(
         &self,
         kind: &ResourceType,
         namespace: &str,
         name: &str,
+        pod: &Value,
     ) -> Result<(), ApiError> {
         if *kind != PODS {
             return Ok(());
         }
         for quota in self.store.list(&RESOURCE_QUOTAS, Some(namespace)) {
-            let hard = quota
-                .pointer("/spec/hard/pods")
-                .or_else(|| quota.pointer("/spec/hard/count~1pods"));
-            let Some(hard) = hard.and_then(|hard| match hard {
-                Value::String(text) => text.parse::<usize>().ok(),
-                other => other.as_u64().and_then(|n| usize::try_from(n).ok()),
-            }) else {
-                continue;
-            };
-            let finished =
-                |pod: &Value| matches!(text(pod, "/status/phase"), "Succeeded" | "Failed");
-            let used = self.store.list(&PODS, Some(namespace)).filter(|pod| !finished(pod)).count();
-            if used >= hard {
+            let hard = quota.pointer("/spec/hard").and_then(Value::as_object);
+            let over = hard.into_iter().flatten().filter_map(|(resource, hard)| {
+                let (requested, used) = (charge(pod, resource), self.charged(namespace, resource));
+                let hard = amount(hard);
+                (used.plus(requested) > hard).then(|| {
+                    [requested, used, hard].map(|it| format!("{resource}={}", it.canonical()))
+                })
+            });
+            let over: Vec<_> = over.collect();
+            if !over.is_empty() {
+                let listed = |which: usize| {
+                    over.iter().map(|it| it[which].as_str()).collect::<Vec<_>>().join(",")
+                };
                 let why = format!(
-                    "exceeded quota: {}, requested: pods=1, used: pods={used}, limited: pods={hard}",
-                    object::name(quota)
+                    "exceeded quota: {}, requested: {}, used: {}, limited: {}",
+                    object::name(quota),
+                    listed(0),
+                    listed(1),
+                    listed(2)
                 );
                 return Err(ApiError::forbidden(kind, name, &why));
             }
         }
         Ok(())
     }
+
+    /// What the pods of a namespace use of a quota's resource.
+    pub(super) fn charged(&self, namespace: &str, resource: &str) -> Quantity {
+        let finished = |pod: &Value| matches!(text(pod, "/status/phase"), "Succeeded" | "Failed");
+        let pods = self.store.list(&PODS, Some(namespace)).filter(|pod| !finished(pod));
+        pods.fold(Quantity::whole(0), |sum, pod| sum.plus(charge(pod, resource)))
+    }
+}
+
+/// What one pod is charged: itself, and what its containers ask for. Init containers and overhead are
+/// left out; nothing in the sandbox has them.
+fn charge(pod: &Value, resource: &str) -> Quantity {
+    let (which, resource) = match resource {
+        "pods" | "count/pods" => return Quantity::whole(1),
+        "cpu" | "memory" => ("requests", resource),
+        _ => resource.split_once('.').unwrap_or(("", resource)),
+    };
+    let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
+    let asked = containers.into_iter().flatten().map(|container| {
+        let of = |which: &str| &container["resources"][which][resource];
+        let own = of(which);
+        amount(if own.is_null() && which == "requests" { of("limits") } else { own })
+    });
+    asked.fold(Quantity::whole(0), Quantity::plus)
+}
+
+fn amount(value: &Value) -> Quantity {
+    let read = match value {
+        Value::String(text) => Quantity::parse(text),
+        Value::Number(number) => Quantity::parse(&number.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    read.unwrap_or(Quantity::whole(0))
 }

@@ -77,6 +77,17 @@ impl Quantity {
         Some(Self { nano: if negative { -nano } else { nano }, format })
     }
 
+    /// The sum, written as the first of the two that has an amount.
+    pub(super) fn plus(self, other: Self) -> Self {
+        let format = if self.nano == 0 { other.format } else { self.format };
+        Self { nano: self.nano.saturating_add(other.nano), format }
+    }
+
+    /// So many.
+    pub(super) fn whole(units: u32) -> Self {
+        Self { nano: i128::from(units) * NANO, format: Format::Decimal }
+    }
+
     pub(super) fn is_negative(self) -> bool {
         self.nano < 0
     }

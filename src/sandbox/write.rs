@@ -108,7 +108,7 @@ impl Cluster {
         }
         validate::check(kind, &object, None)?;
         self.admit("create", kind, namespace, &name)?;
-        self.quota(kind, namespace, &name)?;
+        self.quota(kind, namespace, &name, &object)?;
         if self.store.get(kind, namespace, &name).is_some() {
             return Err(ApiError::already_exists(kind, &name));
         }

@@ -1,22 +1,21 @@
 //! The whole chain, no shortcut: a metric goes bad, the shipped rule fires, Alertmanager delivers by
 //! the shipped routes, the shipped policies act, pods change, the metric recovers, the alert
-//! resolves, the incident closes.
+//! resolves, the incident closes. Every runbook in every mode, all at once: each pair has a workload
+//! of its own and a copy of the shipped policy that answers for that workload alone.
 //!
-//! Only times are other than shipped: a runbook's minutes are seconds here.
+//! Only times and names are other than shipped: a runbook's minutes are seconds here.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use axum::Router;
-use axum::routing::get;
 use regex::Regex;
 use reqwest::Client;
 use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::exporter::export;
 use crate::plane::{self, audited, kubectl, try_kubectl};
 use crate::programs::{Program, free_port, program};
 use crate::serving::Serving;
@@ -24,142 +23,113 @@ use crate::witness::changes;
 
 const NAMESPACES: [&str; 2] = ["ai-agents", "production-agents"];
 const TOKEN: &str = "chain-token-3c9d";
+const MODES: [&str; 3] = ["dry-run", "approval", "auto"];
+
+/// A shipped policy and the workload that gives it something to do.
+struct Runbook {
+    policy: &'static str,
+    /// The agent whose alert it answers, before the mode is added.
+    agent: &'static str,
+    /// A file of the demo with the workload, and the agent's name there.
+    seed: (&'static str, &'static str),
+    /// The shipped matcher that is narrowed down to the agent, and to what.
+    narrowed: (&'static str, &'static str),
+}
+
+const RUNBOOKS: [Runbook; 3] = [
+    Runbook {
+        policy: "high-error-rate",
+        agent: "support-agent",
+        seed: ("workloads", "support-agent"),
+        narrowed: (r#"agent_id!="""#, r#"agent_id="AGENT""#),
+    },
+    Runbook {
+        policy: "agent-down",
+        agent: "voice-agent",
+        seed: ("trouble", "production-agent"),
+        narrowed: (r#"agent_id!="""#, r#"agent_id="AGENT""#),
+    },
+    Runbook {
+        policy: "pod-restarting-frequently",
+        agent: "research-agent",
+        seed: ("trouble", "research-agent"),
+        narrowed: (r#"pod!="""#, r#"pod=~"AGENT-.+""#),
+    },
+];
+
+impl Runbook {
+    fn agent(&self, mode: &str) -> String {
+        format!("{}-{mode}", self.agent)
+    }
+
+    fn policy(&self, mode: &str) -> String {
+        format!("{}-{mode}", self.policy)
+    }
+
+    /// The demo's workload under the agent's name, in the namespace of the agents.
+    fn manifest(&self, mode: &str) -> String {
+        let (file, named) = self.seed;
+        let agent = self.agent(mode);
+        let seed = shipped(&format!("src/sandbox/seed/{file}.yaml"));
+        let of_agent = format!("{{app: {named}, role: agent}}");
+        let found = seed.split("\n---\n").find(|document| document.contains(&of_agent));
+        let found = found.unwrap_or_else(|| panic!("no `{named}` in {file}.yaml"));
+        let found = found.replace("namespace: production-agents", "namespace: ai-agents");
+        let found = found.replace(named, &agent);
+        let name = Regex::new(r"(?m)^  name: .*deployment$").unwrap();
+        name.replace(&found, format!("  name: {agent}-deployment")).into_owned()
+    }
+}
 
 fn shipped(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// The metrics that the agents and kube-state-metrics would have, from what the cluster says.
-struct Exporter {
-    seen: Mutex<Seen>,
-    requests: Mutex<Requests>,
+fn apply(text: &str) {
+    let (success, said) = try_kubectl(&["apply", "-f", "-"], text);
+    assert!(success, "{said}\n{text}");
 }
 
-/// What was last seen in the cluster: the lines of kube-state-metrics, and how many pods serve which
-/// release.
-#[derive(Default)]
-struct Seen {
-    lines: String,
-    good: u64,
-    bad: u64,
-}
-
-/// Requests are counted by the time that passes, however often somebody looks.
-struct Requests {
-    counted_until: Instant,
-    all: f64,
-    failed: f64,
-}
-
-impl Exporter {
-    fn look(&self) {
-        let items = |kind: &str, namespace: &str| -> Vec<Value> {
-            let text = kubectl(&["-n", namespace, "get", kind, "-o", "json"]);
-            let list: Value = serde_json::from_str(&text).unwrap();
-            list["items"].as_array().cloned().unwrap_or_default()
-        };
-        let mut seen = Seen::default();
-        for namespace in NAMESPACES {
-            for pod in items("pods", namespace) {
-                let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-                let image = pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
-                // The bad release makes errors, and nothing else shows it.
-                match image.rsplit_once("support-agent:").map(|(_, version)| version) {
-                    Some("v1.5.0") => seen.bad += 1,
-                    Some(_) => seen.good += 1,
-                    None => {}
-                }
-                let restarts = pod["status"]["containerStatuses"][0]["restartCount"].as_u64();
-                let labels = [("namespace", namespace), ("pod", name), ("container", "agent")];
-                let metric = "kube_pod_container_status_restarts_total";
-                line(&mut seen.lines, metric, &labels, restarts.unwrap_or(0));
-            }
-            for deployment in items("deployments", namespace) {
-                let name = deployment["metadata"]["name"].as_str().unwrap_or_default();
-                let labels = [("namespace", namespace), ("deployment", name)];
-                let number = |path| deployment.pointer(path).and_then(Value::as_u64).unwrap_or(0);
-                let available = number("/status/availableReplicas");
-                let metric = "kube_deployment_status_replicas_available";
-                line(&mut seen.lines, metric, &labels, available);
-                let metric = "kube_deployment_spec_replicas";
-                line(&mut seen.lines, metric, &labels, number("/spec/replicas"));
-            }
-        }
-        *self.seen.lock().unwrap() = seen;
-    }
-
-    fn scrape(&self) -> String {
-        let seen = self.seen.lock().unwrap();
-        let mut requests = self.requests.lock().unwrap();
-        let now = Instant::now();
-        let passed = 100.0 * now.duration_since(requests.counted_until).as_secs_f64();
-        requests.counted_until = now;
-        requests.all += passed;
-        if seen.bad > 0 {
-            requests.failed += passed * 0.4 * seen.bad as f64 / (seen.bad + seen.good) as f64;
-        }
-        let mut text = seen.lines.clone();
-        let agent = [("namespace", "ai-agents"), ("agent_id", "support-agent")];
-        line(&mut text, "agent_requests_total", &agent, requests.all);
-        line(&mut text, "agent_errors_total", &agent, requests.failed);
-        text
-    }
-}
-
-fn line(text: &mut String, metric: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
-    let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-    text.push_str(&format!("{metric}{{{}}} {value}\n", labels.join(",")));
-}
-
-/// Serves the metrics until `stop` is dropped.
-async fn export(stop: CancellationToken) -> u16 {
-    let requests = Requests { counted_until: Instant::now(), all: 0.0, failed: 0.0 };
-    let exporter = Arc::new(Exporter { seen: Mutex::default(), requests: Mutex::new(requests) });
-    exporter.look();
-    let looking = exporter.clone();
-    std::thread::spawn(move || {
-        while !stop.is_cancelled() {
-            std::thread::sleep(Duration::from_millis(500));
-            looking.look();
-        }
-    });
-    let metrics = get(move || std::future::ready(exporter.scrape()));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        axum::serve(listener, Router::new().route("/metrics", metrics)).await.unwrap();
-    });
-    port
-}
-
-/// The demo's workloads with their history, lived through in seconds.
+/// A workload for each pair, and the production agent's; the releases' history is lived through in
+/// seconds.
 fn populate() {
     let seed = |name: &str| shipped(&format!("src/sandbox/seed/{name}.yaml"));
-    let apply = |text: &str| {
-        let (success, said) = try_kubectl(&["apply", "-f", "-"], text);
-        assert!(success, "{said}");
-    };
     apply(&seed("namespaces"));
     for namespace in NAMESPACES {
         plane::until("service account", || {
             try_kubectl(&["-n", namespace, "get", "serviceaccount", "default"], "").0.then_some(())
         });
     }
-    apply(&seed("workloads"));
-    apply(&seed("trouble"));
+    let production = seed("trouble");
+    apply(production.split("\n---\n").next().unwrap());
+    for (runbook, mode) in pairs() {
+        apply(&runbook.manifest(mode));
+    }
     let agent = ["-n", "ai-agents"];
     let run = |arguments: &[&str]| kubectl(&[&agent[..], arguments].concat());
-    let object = "deployment/support-agent-deployment";
-    run(&["rollout", "status", object, "--timeout=90s"]);
+    let object = |mode: &str| format!("deployment/{}-deployment", RUNBOOKS[0].agent(mode));
+    let rolled_out = || {
+        for mode in MODES {
+            run(&["rollout", "status", &object(mode), "--timeout=90s"]);
+        }
+    };
+    rolled_out();
     let release = |version: &str| {
-        let image = format!("agent=registry.example.com/agents/support-agent:{version}");
-        run(&["set", "image", object, &image]);
-        run(&["rollout", "status", object, "--timeout=90s"]);
+        for mode in MODES {
+            let image = RUNBOOKS[0].agent(mode);
+            let image = format!("agent=registry.example.com/agents/{image}:{version}");
+            run(&["set", "image", &object(mode), &image]);
+        }
+        rolled_out();
     };
     release("v1.4.1");
     // In service for longer than `servedFor`, so that its successor's errors are not its own.
     std::thread::sleep(Duration::from_secs(6));
     release("v1.5.0");
+}
+
+fn pairs() -> impl Iterator<Item = (&'static Runbook, &'static str)> {
+    RUNBOOKS.iter().flat_map(|runbook| MODES.map(|mode| (runbook, mode)))
 }
 
 /// A shipped policy in this mode, its minutes as seconds.
@@ -168,9 +138,21 @@ fn policy(name: &str, mode: &str) -> String {
     let text = shipped(&format!("policies/{name}.yaml"));
     let text = minutes.replace_all(&text, "$1: ${2}s").replace("within: 10s", "within: 60s");
     text.replace("within: 25s", "within: 75s")
+        .replace("within: 45s", "within: 120s")
+        .replace("stableFor: 30s", "stableFor: 10s")
         .replace("[5m]", "[15s]")
         .replace("- rollback: {}", "- rollback: {servedFor: 5s}")
         .replace("mode: dry-run", &format!("mode: {mode}"))
+}
+
+/// The copy that answers for one workload.
+fn policy_of(runbook: &Runbook, mode: &str) -> String {
+    let (matcher, narrowed) = runbook.narrowed;
+    let name = format!("  name: {}\n", runbook.policy);
+    let text = policy(runbook.policy, mode);
+    assert!(text.contains(matcher) && text.contains(&name), "{text}");
+    text.replace(matcher, &narrowed.replace("AGENT", &runbook.agent(mode)))
+        .replace(&name, &format!("  name: {}\n", runbook.policy(mode)))
 }
 
 struct Chain {
@@ -180,16 +162,16 @@ struct Chain {
     _exporting: DropGuard,
 }
 
-async fn chain(policies: &[(&str, &str)]) -> Chain {
+async fn chain() -> Chain {
     let stop = CancellationToken::new();
-    let exporter = export(stop.clone()).await;
+    let exporter = export(&NAMESPACES, stop.clone()).await;
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
     let (prometheus, alertmanager) = (free_port(), free_port());
 
     // The rules as they are shipped, in seconds.
     let rules = shipped("deploy/prometheus/agents.rules.yaml");
-    let rules = rules.replace("[5m]", "[15s]").replace("[15m]", "[30s]");
+    let rules = rules.replace("[5m]", "[15s]").replace("[15m]", "[45s]");
     let rules = rules.replace("for: 5m", "for: 2s").replace("for: 1m", "for: 1s");
     std::fs::write(at.join("agents.rules.yaml"), rules).unwrap();
     let config = format!(
@@ -202,10 +184,12 @@ async fn chain(policies: &[(&str, &str)]) -> Chain {
     std::fs::write(at.join("token"), TOKEN).unwrap();
 
     std::fs::create_dir(at.join("policies")).unwrap();
-    for (name, mode) in policies {
-        let file = at.join(format!("policies/{name}.yaml"));
-        std::fs::write(file, policy(name, mode)).unwrap();
+    let file = |name: &str| at.join(format!("policies/{name}.yaml"));
+    for (runbook, mode) in pairs() {
+        std::fs::write(file(&runbook.policy(mode)), policy_of(runbook, mode)).unwrap();
     }
+    let production = "agent-down-production";
+    std::fs::write(file(production), policy(production, "auto")).unwrap();
     let config = [
         "policies: [policies]".to_owned(),
         "journal: {path: orderly.db}".to_owned(),
@@ -215,7 +199,8 @@ async fn chain(policies: &[(&str, &str)]) -> Chain {
         format!("alertmanager: {{urls: ['http://127.0.0.1:{alertmanager}']}}"),
         "receivers: {oncall: {log: {}}, leads: {log: {}}}".to_owned(),
         "rails:".to_owned(),
-        "  budget: {namespacePercent: 60}".to_owned(),
+        "  budget: {targets: 20, namespacePercent: 100}".to_owned(),
+        "  storm: {incidents: 100}".to_owned(),
         "  monitoring: {watchdog: {alertname: Watchdog, freshness: 15s}}".to_owned(),
     ];
     let config = config.join("\n");
@@ -258,16 +243,19 @@ async fn chain(policies: &[(&str, &str)]) -> Chain {
 }
 
 impl Chain {
-    /// Waits until the policy's newest incident is in the state; what the API says of it.
+    /// Waits until the policy's incident is in the state; what the API says of it. The alert of a
+    /// second pod opens an incident, too, and joins the first.
     async fn until(&mut self, policy: &str, state: &str) -> Value {
         let what = format!("incident of {policy} in state {state}");
         let url = format!("{}/api/v1/incidents", self.orderly.api);
         self.orderly
             .until(&what, async |_: &Serving| {
                 let list: Value = Client::new().get(&url).send().await.ok()?.json().await.ok()?;
-                let all = list["incidents"].as_array()?;
-                let of_policy = all.iter().find(|it| it["policy"] == policy)?;
-                (of_policy["state"] == state).then(|| of_policy.clone())
+                let mut all = list["incidents"].as_array()?.iter();
+                let found = all.find(|it| {
+                    it["policy"] == policy && it["state"] == state && it["outcome"] != "joined"
+                });
+                found.cloned()
             })
             .await
     }
@@ -286,69 +274,81 @@ impl Chain {
     }
 }
 
+fn container_of(namespace: &str, deployment: &str, path: &str) -> String {
+    let path = format!("jsonpath={{.spec.template.spec.containers[0]{path}}}");
+    kubectl(&["-n", namespace, "get", "deployment", deployment, "-o", &path])
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_a_metric_that_goes_bad_to_an_alert_that_resolves() {
     tokio::task::spawn_blocking(populate).await.unwrap();
-    let mut chain = chain(&[
-        ("high-error-rate", "approval"),
-        ("agent-down-production", "auto"),
-        ("pod-restarting-frequently", "dry-run"),
-    ])
-    .await;
+    let mut chain = chain().await;
 
-    let asking = chain.until("high-error-rate", "waiting-for-approval").await;
-    let id = asking["id"].as_str().unwrap();
-    let said = chain.cli(&["approve", id, "--yes", "--reason", "the release is bad"]);
-    assert!(said.contains("from revision 3 to revision 2"), "{said}");
-
+    for runbook in &RUNBOOKS {
+        let asking = chain.until(&runbook.policy("approval"), "waiting-for-approval").await;
+        let id = asking["id"].as_str().unwrap();
+        let said = chain.cli(&["approve", id, "--yes", "--reason", "seen"]);
+        if runbook.policy == "high-error-rate" {
+            assert!(said.contains("from revision 3 to revision 2"), "{said}");
+        }
+    }
     let mut ended = BTreeMap::new();
-    for policy in ["high-error-rate", "agent-down-production", "pod-restarting-frequently"] {
+    let all: Vec<_> = pairs().map(|(runbook, mode)| runbook.policy(mode)).collect();
+    for policy in all.iter().map(String::as_str).chain(["agent-down-production"]) {
         let closed = chain.until(policy, "closed").await;
         ended.insert(policy, closed["outcome"].as_str().unwrap().to_owned());
     }
-    let told = ended.iter().map(|(policy, outcome)| format!("{policy}: {outcome}"));
-    let told: Vec<_> = told.collect();
+    let told: Vec<_> =
+        ended.iter().map(|(policy, outcome)| format!("{policy}: {outcome}")).collect();
     assert_eq!(
         told,
         [
+            "agent-down-approval: fixed",
+            "agent-down-auto: fixed",
+            "agent-down-dry-run: dryRun",
             "agent-down-production: fixed",
-            "high-error-rate: fixed",
-            "pod-restarting-frequently: dryRun"
+            "high-error-rate-approval: fixed",
+            "high-error-rate-auto: fixed",
+            "high-error-rate-dry-run: dryRun",
+            "pod-restarting-frequently-approval: fixed",
+            "pod-restarting-frequently-auto: fixed",
+            "pod-restarting-frequently-dry-run: dryRun",
         ],
         "{}",
         chain.cli(&["audit"])
     );
 
-    let container = "jsonpath={.spec.template.spec.containers[0]";
-    let of = |namespace: &str, name: &str, path: &str| {
-        kubectl(&[
-            "-n",
-            namespace,
-            "get",
-            "deployment",
-            name,
-            "-o",
-            &format!("{container}{path}}}"),
-        ])
-    };
-    let image = of("ai-agents", "support-agent-deployment", ".image");
-    assert!(image.ends_with(":v1.4.1"), "{image}");
-    let limit = of("production-agents", "agent-deployment", ".resources.limits.memory");
+    for mode in MODES {
+        let of = |runbook: &Runbook, path: &str| {
+            container_of("ai-agents", &format!("{}-deployment", runbook.agent(mode)), path)
+        };
+        let image = of(&RUNBOOKS[0], ".image");
+        let limit = of(&RUNBOOKS[1], ".resources.limits.memory");
+        let delay = of(&RUNBOOKS[2], ".livenessProbe.initialDelaySeconds");
+        let version = image.rsplit(':').next().unwrap_or_default();
+        let now = (version, limit.as_str(), delay.as_str());
+        let expected =
+            if mode == "dry-run" { ("v1.5.0", "256Mi", "5") } else { ("v1.4.1", "512Mi", "60") };
+        assert_eq!(now, expected, "in mode {mode}");
+    }
+    let limit = container_of("production-agents", "agent-deployment", ".resources.limits.memory");
     assert_eq!(limit, "512Mi");
-    let delay = of("ai-agents", "research-agent-deployment", ".livenessProbe.initialDelaySeconds");
-    assert_eq!(delay, "5", "a dry run changes nothing");
 
     // The witness: one change each, and none of what only was planned.
     let mut changed: Vec<String> = Vec::new();
     for namespace in NAMESPACES {
         for entry in audited(namespace).iter().filter(|entry| changes(entry)) {
-            changed.push(format!("{} {}", entry["verb"], entry["objectRef"]["name"]));
+            let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            changed.push(format!("{} {}", word(&entry["verb"]), word(&entry["objectRef"]["name"])));
         }
     }
-    assert_eq!(
-        changed,
-        ["\"patch\" \"support-agent-deployment\"", "\"patch\" \"agent-deployment\""]
-    );
+    changed.sort();
+    let expected = ["research-agent", "support-agent", "voice-agent"].iter().flat_map(|agent| {
+        ["approval", "auto"].map(|mode| format!("patch {agent}-{mode}-deployment"))
+    });
+    let expected: Vec<_> =
+        ["patch agent-deployment".to_owned()].into_iter().chain(expected).collect();
+    assert_eq!(changed, expected);
     let sound = chain.cli(&["audit", "verify", "orderly.db"]);
     assert!(sound.contains("is sound"), "{sound}");
     drop(chain);

@@ -21,7 +21,7 @@ const WORKLOADS: u64 = 4;
 /// everything was.
 const LONGEST: u64 = 3_000;
 
-fn workload(number: u64) -> String {
+pub fn workload(number: u64) -> String {
     let name = format!("web-{number}");
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec: {{replicas: 1, \
@@ -31,7 +31,7 @@ fn workload(number: u64) -> String {
     )
 }
 
-fn configure(at: &Path, namespace: &str) {
+pub fn configure(at: &Path, namespace: &str, kubeconfig: &Path) {
     std::fs::create_dir(at.join("policies")).unwrap();
     let policy = format!(
         "apiVersion: orderly.dev/v1alpha1\nkind: RemediationPolicy\nmetadata: {{name: \
@@ -46,12 +46,12 @@ fn configure(at: &Path, namespace: &str) {
         "policies: [policies]\njournal: {{path: orderly.db}}\nkubernetes: {{kubeconfig: \
          '{}'}}\nrails: {{budget: {{targets: 1000, namespacePercent: 100}}, storm: {{incidents: \
          1000}}}}\n",
-        plane::kubeconfig().display()
+        kubeconfig.display()
     );
     std::fs::write(at.join("orderly.yaml"), config).unwrap();
 }
 
-fn alert(round: u64, name: &str) -> Value {
+pub fn alert(round: u64, name: &str) -> Value {
     json!({
         "version": "4", "groupKey": "{}", "truncatedAlerts": 0, "status": "firing",
         "receiver": "orderly", "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {},
@@ -64,7 +64,7 @@ fn alert(round: u64, name: &str) -> Value {
 }
 
 /// Every event in the journal's file, as `orderly audit` tells it.
-fn journal(at: &Path) -> Vec<Value> {
+pub fn journal(at: &Path) -> Vec<Value> {
     let output = Command::new(env!("CARGO_BIN_EXE_orderly"))
         .args(["audit", "--journal", "orderly.db", "--format", "jsonl"])
         .current_dir(at)
@@ -86,7 +86,7 @@ async fn killed_at_any_time_nothing_is_lost_and_nothing_is_done_twice() {
     }
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
-    configure(at, &namespace.0);
+    configure(at, &namespace.0, &plane::kubeconfig());
 
     let rounds = std::env::var("ORDERLY_TEST_CRASHES").ok().and_then(|it| it.parse().ok());
     let rounds: u64 = rounds.unwrap_or(ROUNDS);

@@ -1,5 +1,7 @@
 //! Orderly as a process beside the cluster under test, with one policy for one workload.
 
+use std::process::Command;
+
 use orderly::domain::alert::Alert;
 use orderly::domain::id::{Fingerprint, IncidentId};
 use reqwest::{Client, StatusCode};
@@ -20,7 +22,7 @@ spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: {
 
 pub struct Remedy {
     pub serving: Serving,
-    _directory: TempDir,
+    pub directory: TempDir,
 }
 
 /// What a policy of a test does about the alert `Test`.
@@ -55,41 +57,50 @@ impl Remedy {
 
     /// The same with this in the configuration.
     pub async fn start_with(more: &str, namespace: &Namespace, policy: &Policy<'_>) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_orderly"));
+        Self::start_within(command.env_clear(), more, namespace, policy).await
+    }
+
+    /// The same by this command, see [`Serving::start_within`].
+    pub async fn start_within(
+        command: &mut Command,
+        more: &str,
+        namespace: &Namespace,
+        policy: &Policy<'_>,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
         std::fs::create_dir(at.join("policies")).unwrap();
         std::fs::write(at.join("policies/test.yaml"), policy.text(&namespace.0)).unwrap();
-        let config = format!("policies: [policies]\njournal: {{path: orderly.db}}\n{more}\n");
+        let journal = if more.contains("journal:") { "" } else { "journal: {path: orderly.db}" };
+        let config = format!("policies: [policies]\n{journal}\n{more}\n");
         std::fs::write(at.join("orderly.yaml"), config).unwrap();
-        let mut serving = Serving::start(at, &["--init"]);
+        let mut serving = Serving::start_within(at, command, &["--init"]);
         serving.ready().await;
-        Self { serving, _directory: directory }
+        Self { serving, directory }
     }
 
     /// Posts the alert `Test`; the incident that it opens.
     pub async fn fire(&self) -> IncidentId {
-        let labels = json!({"alertname": "Test"});
-        let starts_at = "2026-11-23T03:00:00Z";
-        let webhook = json!({
-            "version": "4", "groupKey": "{}", "truncatedAlerts": 0, "status": "firing",
-            "receiver": "orderly", "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {},
-            "externalURL": "", "alerts": [{
-                "status": "firing", "labels": labels, "annotations": {}, "generatorURL": "",
-                "startsAt": starts_at, "endsAt": "0001-01-01T00:00:00Z",
-            }],
-        });
-        let sent = Client::new().post(format!("{}/webhook", self.serving.api)).json(&webhook);
-        assert_eq!(sent.send().await.unwrap().status(), StatusCode::ACCEPTED);
+        assert_eq!(self.post("Test").await, StatusCode::ACCEPTED);
+        let labels = [("alertname".to_owned(), "Test".to_owned())];
         let alert = Alert {
             status: orderly::domain::alert::AlertStatus::Firing,
-            labels: [("alertname".to_owned(), "Test".to_owned())].into(),
+            labels: labels.into(),
             annotations: Default::default(),
-            starts_at: starts_at.parse().unwrap(),
+            starts_at: STARTS_AT.parse().unwrap(),
             ends_at: None,
             generator_url: String::new(),
             fingerprint: Fingerprint::of([("alertname", "Test")]),
         };
         IncidentId::of(alert.episode())
+    }
+
+    /// Posts an alert that has nothing but a name.
+    pub async fn post(&self, name: &str) -> StatusCode {
+        let alert = firing(json!({"alertname": name}));
+        let sent = Client::new().post(format!("{}/webhook", self.serving.api));
+        sent.json(&webhook(&[alert])).send().await.unwrap().status()
     }
 
     /// Waits until the incident is over; it must have ended so.
@@ -110,4 +121,23 @@ impl Remedy {
             })
             .await
     }
+}
+
+const STARTS_AT: &str = "2026-11-23T03:00:00Z";
+
+/// An alert of a delivery.
+pub fn firing(labels: Value) -> Value {
+    json!({
+        "status": "firing", "labels": labels, "annotations": {}, "generatorURL": "",
+        "startsAt": STARTS_AT, "endsAt": "0001-01-01T00:00:00Z",
+    })
+}
+
+/// A delivery, as Alertmanager makes them.
+pub fn webhook(alerts: &[Value]) -> Value {
+    json!({
+        "version": "4", "groupKey": "{}", "truncatedAlerts": 0, "status": "firing",
+        "receiver": "orderly", "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {},
+        "externalURL": "", "alerts": alerts,
+    })
 }

@@ -3,11 +3,11 @@
 
 use serde_json::{Value, json};
 
-use crate::plane::{self, Namespace, try_kubectl, until};
+use crate::plane::{Namespace, try_kubectl, until};
 use crate::remedy::{Policy, Remedy};
 
 /// A workload with what every action needs.
-fn manifest(kind: &str, name: &str, version: &str) -> String {
+pub fn manifest(kind: &str, name: &str, version: &str) -> String {
     let count = if kind == "DaemonSet" { "" } else { "replicas: 2, " };
     let service = if kind == "StatefulSet" { "serviceName: none, " } else { "" };
     format!(
@@ -212,89 +212,4 @@ as_kubectl! {
     the_probe_of_a_deployment: "Deployment", PROBE;
     the_probe_of_a_stateful_set: "StatefulSet", PROBE;
     the_probe_of_a_daemon_set: "DaemonSet", PROBE;
-}
-
-/// What is refused while planning, and the words in which people are told why.
-async fn refused(kind: &str, prepare: impl FnOnce(&Namespace), actions: &str, why: &str) {
-    let namespace = Namespace::new("refused");
-    namespace.apply(&manifest(kind, "web", "v1"));
-    namespace.rolled_out(&format!("{}/web", kind.to_lowercase()));
-    prepare(&namespace);
-    let before = namespace.get(&format!("{}/web", kind.to_lowercase()));
-    let verify = "{within: 80s, rollout: complete, alert: any}";
-    let policy = Policy { mode: "auto", kind, name: "web", actions, verify };
-    let mut remedy = Remedy::start(&namespace, &policy).await;
-    let id = remedy.fire().await;
-    let shown = remedy.until_over(&id, "impossible").await;
-    assert!(shown["summary"]["standing"].as_str().is_some_and(|it| it.contains(why)), "{shown:#}");
-    let after = namespace.get(&format!("{}/web", kind.to_lowercase()));
-    assert_eq!(before["metadata"]["generation"], after["metadata"]["generation"]);
-    let changed: Vec<_> =
-        plane::audited(&namespace.0).into_iter().filter(crate::witness::changes).collect();
-    assert!(changed.is_empty(), "{changed:#?}");
-}
-
-fn patched(object: &'static str, patch: &'static str) -> impl FnOnce(&Namespace) {
-    move |namespace: &Namespace| {
-        namespace.kubectl(&["patch", object, &format!("--patch={patch}")]);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_paused_deployment_is_not_restarted() {
-    let pause = patched("deployment/web", r#"{"spec":{"paused":true}}"#);
-    refused("Deployment", pause, "[{restart: {}}]", "paused").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_replaces_pods_only_on_deletion_is_not_restarted() {
-    let patch = r#"{"spec":{"updateStrategy":{"type":"OnDelete","rollingUpdate":null}}}"#;
-    refused("DaemonSet", patched("daemonset/web", patch), "[{restart: {}}]", "OnDelete").await;
-    refused("StatefulSet", patched("statefulset/web", patch), "[{restart: {}}]", "OnDelete").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn there_is_no_way_back_without_history_or_to_a_revision_that_is_gone() {
-    refused("Deployment", |_| (), "[{rollback: {}}]", "no earlier revision").await;
-    refused("Deployment", |_| (), "[{rollback: {toRevision: 7}}]", "revision 7").await;
-    refused("StatefulSet", |_| (), "[{rollback: {}}]", "no earlier revision").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_admission_policy_denies_is_refused_with_its_reason() {
-    let name = format!("orderly-test-{}", std::process::id());
-    let deny = move |namespace: &Namespace| {
-        let policy = format!(
-            r#"apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicy
-metadata: {{name: {name}}}
-spec:
-  matchConstraints: {{resourceRules: [{{apiGroups: [apps], apiVersions: [v1], operations: [UPDATE], resources: [deployments]}}]}}
-  validations: [{{expression: "object.spec.template.spec.containers.all(c, quantity(c.resources.limits.memory).isLessThan(quantity('200Mi')))", message: "no more than 200Mi in this house"}}]
----
-apiVersion: admissionregistration.k8s.io/v1
-kind: ValidatingAdmissionPolicyBinding
-metadata: {{name: {name}}}
-spec:
-  policyName: {name}
-  validationActions: [Deny]
-  matchResources: {{namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {}}}}}}}
-"#,
-            namespace.0
-        );
-        namespace.apply(&policy);
-        // Policies come into force a moment after they are stored.
-        until("admission policy in force", || {
-            let set =
-                ["set", "resources", "deployment/web", "--limits=memory=1Gi", "--dry-run=server"];
-            let (success, said) = namespace.try_kubectl(&set);
-            (!success && said.contains("in this house")).then_some(())
-        });
-    };
-    let actions = "[{setResources: {limits: {memory: {to: 256Mi}}}}]";
-    refused("Deployment", deny, actions, "no more than 200Mi in this house").await;
-    let name = format!("orderly-test-{}", std::process::id());
-    for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
-        plane::kubectl(&["delete", kind, &name]);
-    }
 }

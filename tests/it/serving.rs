@@ -39,10 +39,16 @@ fn free_port() -> u16 {
 impl Serving {
     /// Starts `serve` there, with `orderly.yaml` as its configuration.
     pub fn start(directory: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_orderly"));
+        Self::start_within(directory, command.env_clear(), arguments)
+    }
+
+    /// The same by a command of which the program is the last word: with other circumstances around
+    /// it. It must become the program, not start it.
+    pub fn start_within(directory: &Path, command: &mut Command, arguments: &[&str]) -> Self {
         let (api, admin) = (free_port(), free_port());
-        let mut child = Command::new(env!("CARGO_BIN_EXE_orderly"))
+        let mut child = command
             .current_dir(directory)
-            .env_clear()
             .args(["serve", "--config", "orderly.yaml"])
             .args(["--listen", &format!("127.0.0.1:{api}")])
             .args(["--admin-listen", &format!("127.0.0.1:{admin}")])
@@ -60,6 +66,10 @@ impl Serving {
         });
         let (api, admin) = (format!("http://127.0.0.1:{api}"), format!("http://127.0.0.1:{admin}"));
         Self { child, log, api, admin, patience: PATIENCE }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn log(&self) -> Vec<String> {

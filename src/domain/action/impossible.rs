@@ -5,6 +5,25 @@ use serde::{Deserialize, Serialize};
 use crate::domain::facts::Kind;
 use crate::domain::quantity::Quantity;
 
+/// A resource of a ResourceQuota that does not suffice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exceeded {
+    /// Its name in the quota, such as `limits.memory`.
+    pub resource: String,
+    /// What is needed besides what is used.
+    pub requested: Quantity,
+    /// What is used.
+    pub used: Quantity,
+    /// What there is.
+    pub limited: Quantity,
+}
+
+/// As the API server lists them in its own refusal.
+fn listed(exceeded: &[Exceeded], amount: impl Fn(&Exceeded) -> Quantity) -> String {
+    let all = exceeded.iter().map(|it| format!("{}={}", it.resource, amount(it)));
+    all.collect::<Vec<_>>().join(",")
+}
+
 /// A reason not to plan an action. The text is for the person at 03:00.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "camelCase", tag = "why")]
@@ -34,6 +53,17 @@ pub enum Impossible {
     /// The controller would not replace any pod.
     #[error("its update strategy is OnDelete: a change of the template replaces no pod")]
     OnDelete,
+    /// A person holds back its rollout.
+    #[error(
+        "its rollout is partitioned: the first {} of its {replicas} pods would keep the old \
+         template; finish or undo that rollout first (`partition: 0`)", (*.partition).min(*.replicas)
+    )]
+    Partitioned {
+        /// So many pods are left alone.
+        partition: i64,
+        /// Of so many.
+        replicas: i64,
+    },
     /// The kind has no replicas.
     #[error("a {kind} cannot be scaled")]
     NotScalable {
@@ -139,6 +169,18 @@ pub enum Impossible {
     RefusedByServer {
         /// The server's own words.
         message: String,
+    },
+    /// The API server would take the change and then refuse its pods.
+    #[error(
+        "its pods would be refused: exceeded quota: {quota}, requested: {}, used: {}, limited: {}",
+        listed(exceeded, |it| it.requested), listed(exceeded, |it| it.used),
+        listed(exceeded, |it| it.limited)
+    )]
+    QuotaExceeded {
+        /// Which ResourceQuota.
+        quota: String,
+        /// The resources that do not suffice.
+        exceeded: Vec<Exceeded>,
     },
     /// The independent check found fault with the plan.
     #[error("the plan check refuses it: {violation}")]

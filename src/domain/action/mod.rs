@@ -6,6 +6,7 @@
 
 mod escalate;
 mod impossible;
+pub mod quota;
 mod restart;
 mod rollback;
 mod scale;
@@ -18,7 +19,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use impossible::Impossible;
+pub use impossible::{Exceeded, Impossible};
 
 use jiff::Timestamp;
 

@@ -1,6 +1,6 @@
 //! `restart`: all pods anew, as `kubectl rollout restart` does it: the same annotation in the pod
 //! template. Refused where kubectl refuses (paused) and where kubectl silently does nothing
-//! (OnDelete).
+//! (OnDelete) or half of it (partition).
 
 use serde_json::{Value, json};
 
@@ -29,13 +29,8 @@ pub fn plan(workload: &Workload, stamp: Stamp) -> Result<Vec<Step>, Impossible> 
         replaces_pods: true,
     };
     let manner = match workload.strategy {
-        Strategy::RollingUpdate { partition: 0 } => "a few at a time".to_owned(),
-        Strategy::RollingUpdate { partition } => {
-            format!("only ordinals from {partition} on, because of its partition")
-        }
-        Strategy::Recreate => {
-            "all at once: its strategy is Recreate, so it will be down".to_owned()
-        }
+        Strategy::RollingUpdate { .. } => "a few at a time",
+        Strategy::Recreate => "all at once: its strategy is Recreate, so it will be down",
         Strategy::OnDelete => return Err(Impossible::OnDelete),
     };
     Ok(vec![Step {

@@ -28,6 +28,12 @@ pub fn rolls_out(workload: &Workload) -> Result<(), Impossible> {
     }
     match workload.strategy {
         Strategy::OnDelete => Err(Impossible::OnDelete),
+        // kubectl goes ahead and says "restarted". Whoever sets a partition holds a rollout back on
+        // purpose: a remedy that reaches some of the pods would neither help all of them nor leave
+        // the canary as that person knows it.
+        Strategy::RollingUpdate { partition } if partition > 0 => {
+            Err(Impossible::Partitioned { partition, replicas: workload.replicas.desired })
+        }
         Strategy::RollingUpdate { .. } | Strategy::Recreate => Ok(()),
     }
 }

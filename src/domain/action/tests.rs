@@ -47,6 +47,11 @@ fn every_refusal_is_reached_and_says_why() {
     let cases = [
         refused(with(|w| w.paused = true), json!({"restart": {}})),
         refused(with(|w| w.strategy = Strategy::OnDelete), json!({"restart": {}})),
+        refused(
+            with(|w| w.strategy = Strategy::RollingUpdate { partition: 1 }),
+            json!({"rollback": {}}),
+        ),
+        refused(with(|w| w.strategy = Strategy::RollingUpdate { partition: 9 }), double()),
         refused(with(|w| w.paused = true), json!({"rollback": {}})),
         refused(with(|w| w.strategy = Strategy::OnDelete), double()),
         refused(with(|w| w.paused = true), json!({"setProbe": {"periodSeconds": 5}})),
@@ -112,6 +117,8 @@ fn every_refusal_is_reached_and_says_why() {
     insta::assert_snapshot!(said.join("\n"), @r###"
     the Deployment is paused: resume it first (`kubectl rollout resume`)
     its update strategy is OnDelete: a change of the template replaces no pod
+    its rollout is partitioned: the first 1 of its 3 pods would keep the old template; finish or undo that rollout first (`partition: 0`)
+    its rollout is partitioned: the first 3 of its 3 pods would keep the old template; finish or undo that rollout first (`partition: 0`)
     the Deployment is paused: resume it first (`kubectl rollout resume`)
     its update strategy is OnDelete: a change of the template replaces no pod
     the Deployment is paused: resume it first (`kubectl rollout resume`)
@@ -285,13 +292,12 @@ fn a_stateful_set_is_freed_of_the_pods_that_its_controller_waits_for() {
 }
 
 #[test]
-fn a_recreate_strategy_and_a_partition_are_said() {
+fn a_recreate_strategy_is_said() {
     let reason = |strategy: Strategy| {
         let steps = planned(with(|w| w.strategy = strategy), json!({"restart": {}}));
         steps[0].reason.clone()
     };
     assert!(reason(Strategy::Recreate).contains("it will be down"));
-    assert!(reason(Strategy::RollingUpdate { partition: 2 }).contains("ordinals from 2"));
 }
 
 #[test]

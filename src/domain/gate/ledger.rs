@@ -56,6 +56,8 @@ struct Open {
     policy: String,
     targets: Vec<Target>,
     plan: Option<Plan>,
+    /// People were asked about a plan of it.
+    asked: bool,
     /// Something was changed, or may have been.
     changed: bool,
     /// The plan that was begun last: when, and what `changed` was before.
@@ -110,6 +112,7 @@ impl Ledger {
                 policy,
                 targets: Vec::new(),
                 plan: None,
+                asked: false,
                 changed: false,
                 begun: None,
                 missed: false,
@@ -121,6 +124,7 @@ impl Ledger {
         match event {
             Event::TargetsFound { targets } => open.targets.clone_from(targets),
             Event::PlanProposed { plan, .. } => open.plan = Some((**plan).clone()),
+            Event::ApprovalRequested { .. } => open.asked = true,
             Event::StepStarted { step: 0, attempt: 1, .. } => {
                 // Nobody looks for a plan that only tells people.
                 if open.plan.as_ref().is_some_and(Plan::changes_anything) {
@@ -218,16 +222,25 @@ impl Ledger {
         self.ineffective.iter().map(|(policy, count)| (policy.as_str(), *count))
     }
 
-    /// The open incidents other than `id` that have `target` in hand.
+    /// Whether the incident has gone so far that others on its target give way to it: people were
+    /// asked, and their answer must not be lost, or something was changed.
+    pub fn engaged(&self, id: &IncidentId) -> bool {
+        self.open.get(id).is_some_and(|open| open.asked || open.changed)
+    }
+
+    /// The open incidents other than `id` that have `target` in hand. To one that is engaged, those
+    /// that are not are no hindrance: they see it and wait.
     pub fn others_on<'a>(
         &'a self,
         id: &'a IncidentId,
         target: &'a Target,
     ) -> impl Iterator<Item = &'a IncidentId> {
-        let others = self
-            .open
-            .iter()
-            .filter(move |(other, open)| *other != id && open.works_on().contains(target));
+        let engaged = self.engaged(id);
+        let others = self.open.iter().filter(move |(other, open)| {
+            *other != id
+                && (!engaged || open.asked || open.changed)
+                && open.works_on().contains(target)
+        });
         others.map(|(other, _)| other)
     }
 

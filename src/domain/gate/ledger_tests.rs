@@ -195,3 +195,25 @@ fn the_watchdog_is_noted_only_when_it_is_watched() {
     ledger.note(&stream, at, &event);
     assert_eq!(ledger.watchdog_seen("Watchdog"), Some(later(5)));
 }
+
+#[test]
+fn whoever_was_asked_first_is_not_hindered_by_whoever_only_looked() {
+    let agent = target(Kind::Deployment, "agent");
+    let asked = |events: Vec<_>| {
+        let digest = plan_of(Vec::new()).digest();
+        let question = Event::ApprovalRequested { digest, expires: later(60), quorum: 1 };
+        [events, vec![on(1, 2, question)]].concat()
+    };
+    let both =
+        [begun(1, 0, restart())[..3].to_vec(), begun(2, 0, restart())[..3].to_vec()].concat();
+    let (one, two) = (incident_id(1), incident_id(2));
+    let before = fold(&both);
+    assert!(before.others_on(&one, &agent).eq([&two]) && before.others_on(&two, &agent).eq([&one]));
+    let after = fold(&asked(both.clone()));
+    assert!(after.engaged(&one) && !after.engaged(&two));
+    assert_eq!(after.others_on(&one, &agent).count(), 0, "its approval counts");
+    assert_eq!(after.others_on(&two, &agent).collect::<Vec<_>>(), [&one], "one hand at a time");
+    // Whoever has changed something is never passed over.
+    let changed = fold(&asked([both, begun(2, 1, restart())[3..].to_vec()].concat()));
+    assert_eq!(changed.others_on(&one, &agent).collect::<Vec<_>>(), [&two]);
+}

@@ -105,6 +105,11 @@ impl Reader {
         }
     }
 
+    /// The ResourceQuotas of a namespace, raw.
+    pub async fn quotas(&self, namespace: &str) -> Result<Vec<Value>, CallError> {
+        self.connection.list(&path::namespaced("v1", namespace, "resourcequotas"), &[]).await
+    }
+
     /// Finds the workloads that a policy names; none is a [`FindError`].
     pub async fn find(&self, query: &TargetQuery) -> Result<Vec<Target>, FindError> {
         let TargetQuery { kind, namespace, by, max } = query;

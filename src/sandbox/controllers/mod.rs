@@ -15,6 +15,7 @@ mod disruption;
 mod garbage;
 pub(super) mod kubelet;
 mod node;
+mod quota;
 mod replicaset;
 mod revisions;
 mod statefulset;
@@ -30,8 +31,8 @@ use super::cluster::Cluster;
 use super::error::ApiError;
 use super::object::{self, text};
 use super::resources::{
-    AUTOSCALERS, DAEMON_SETS, DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, REPLICA_SETS, ResourceType,
-    STATEFUL_SETS,
+    AUTOSCALERS, DAEMON_SETS, DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, REPLICA_SETS, RESOURCE_QUOTAS,
+    ResourceType, STATEFUL_SETS,
 };
 use super::store::EventNote;
 use super::write::Write;
@@ -53,8 +54,11 @@ static CONTROLLERS: [(&ResourceType, Sync); 3] = [
     (&STATEFUL_SETS, statefulset::sync),
 ];
 /// What reacts to anything in its namespace.
-static OBSERVERS: [(&ResourceType, Sync); 2] =
-    [(&DISRUPTION_BUDGETS, disruption::sync), (&AUTOSCALERS, autoscaler::sync)];
+static OBSERVERS: [(&ResourceType, Sync); 3] = [
+    (&DISRUPTION_BUDGETS, disruption::sync),
+    (&AUTOSCALERS, autoscaler::sync),
+    (&RESOURCE_QUOTAS, quota::sync),
+];
 
 impl Cluster {
     /// Lets the controllers work up to `now`.
