@@ -122,7 +122,6 @@ mod tests {
 
     use super::super::{Batch, Draft, JournalId, Kind, StreamId, sqlite};
     use super::*;
-    use crate::clock::Clock as _;
 
     fn label(body: &[u8]) -> Label {
         let text = str::to_owned;

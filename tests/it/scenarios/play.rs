@@ -11,7 +11,8 @@ use orderly::domain::event::{Event, Stream};
 use orderly::domain::id::IncidentId;
 use orderly::domain::policy::choice::PolicySet;
 use orderly::domain::policy::spec::PolicyDocument;
-use orderly::engine::{Decided, DecisionError};
+use orderly::engine::{Board, Decided, DecisionError};
+use orderly::journal::Journal;
 use orderly::journal::codec;
 use orderly::journal::faults::Fault as JournalFault;
 use orderly::journal::verify::verify;
@@ -73,7 +74,31 @@ pub async fn play<S: Stage>(
     }
     let report = verify(play.world().engine.journal().reader(), None).await.expect("readable");
     assert!(report.is_sound(), "{report:?}");
+    kept_boards_go_on(play.world().engine.journal()).await;
     play.teller.text
+}
+
+/// A board that was kept after any entry, and goes on from there, is the board of the whole journal.
+async fn kept_boards_go_on(journal: &Journal) {
+    let mut recorded = Vec::new();
+    loop {
+        let page = journal.read(recorded.len() as u64 + 1, 0).await.expect("readable");
+        if page.is_empty() {
+            break;
+        }
+        recorded.extend(page.iter().map(|entry| codec::decode(entry).expect("an event")));
+    }
+    let go_on = |mut board: Board, from: usize| {
+        recorded[from..].iter().for_each(|it| board.note(it));
+        board.to_bytes().expect("bytes")
+    };
+    let whole = go_on(Board::new(None), 0);
+    let mut board = Board::new(None);
+    for (number, event) in recorded.iter().enumerate() {
+        board.note(event);
+        let kept = Board::from_bytes(&board.to_bytes().expect("bytes")).expect("a board");
+        assert!(go_on(kept, number + 1) == whole, "kept after {event:?}");
+    }
 }
 
 fn policies(all: &[Policy], change: impl Fn(String) -> String) -> Arc<PolicySet> {
