@@ -153,17 +153,24 @@ fn definition(kind: ResourceKind) -> Value {
     })
 }
 
+/// What `kubectl get` shows; the message only with `-o wide`. Nothing is written that the API server
+/// would not keep, such as a priority of 0: then Helm and kubectl can apply the same definitions one
+/// after the other without a conflict.
 fn columns() -> Value {
-    let column = |name: &str, kind: &str, path: &str, priority: u8| json!({"name": name, "type": kind, "jsonPath": path, "priority": priority});
+    let column =
+        |name: &str, kind: &str, path: &str| json!({"name": name, "type": kind, "jsonPath": path});
+    let mut message =
+        column("Message", "string", ".status.conditions[?(@.type==\"Accepted\")].message");
+    message["priority"] = json!(1);
     json!([
-        column("Mode", "string", ".spec.mode", 0),
-        column("Accepted", "string", ".status.conditions[?(@.type==\"Accepted\")].status", 0),
-        column("Reason", "string", ".status.conditions[?(@.type==\"Accepted\")].reason", 0),
-        column("Matched", "integer", ".status.matched", 0),
-        column("Last Match", "date", ".status.lastMatch", 0),
-        column("Last Outcome", "string", ".status.lastOutcome", 0),
-        column("Age", "date", ".metadata.creationTimestamp", 0),
-        column("Message", "string", ".status.conditions[?(@.type==\"Accepted\")].message", 1),
+        column("Mode", "string", ".spec.mode"),
+        column("Accepted", "string", ".status.conditions[?(@.type==\"Accepted\")].status"),
+        column("Reason", "string", ".status.conditions[?(@.type==\"Accepted\")].reason"),
+        column("Matched", "integer", ".status.matched"),
+        column("Last Match", "date", ".status.lastMatch"),
+        column("Last Outcome", "string", ".status.lastOutcome"),
+        column("Age", "date", ".metadata.creationTimestamp"),
+        message,
     ])
 }
 

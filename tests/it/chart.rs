@@ -11,17 +11,21 @@ use std::time::Duration;
 
 use clap::Parser;
 use jiff::Timestamp;
-use orderly::config::{Config, Flags};
+use orderly::config::{Config, Flags, PolicyResources};
 use orderly::domain::gate::Gate;
 use orderly::domain::incident::Phase;
+use orderly::kubernetes::access::{self, Access};
 use orderly::metrics::{Metrics, Repair, WebhookOutcome};
+use orderly::policies::resource::{GROUP, ResourceKind};
+use orderly::service::policy_resources::kinds;
 use serde_json::{Value, json};
 
 /// Every rendering of the chart that is committed.
-const RENDERED: [&str; 4] = [
+const RENDERED: [&str; 5] = [
     "kubernetes/orderly.yaml",
     "helm/golden/minimal.yaml",
     "helm/golden/own.yaml",
+    "helm/golden/resources.yaml",
     "helm/golden/all.yaml",
 ];
 
@@ -51,15 +55,62 @@ fn the<'m>(manifests: &'m [Value], kind: &str, end: &str) -> Option<&'m Value> {
     one
 }
 
-/// What of a role or binding decides who may do what.
+/// What of a role or binding decides who may do what, but for the policies in the cluster.
 fn rights(manifests: &[Value]) -> BTreeSet<String> {
     let of_rights = manifests.iter().filter(|it| text(it, "/apiVersion").starts_with("rbac."));
     of_rights
+        .filter(|it| !text(it, "/metadata/name").ends_with("-policies"))
         .map(|it| {
             let name = [text(it, "/metadata/namespace"), text(it, "/metadata/name")];
             json!([it["kind"], name, it["rules"], it["roleRef"], it["subjects"]]).to_string()
         })
         .collect()
+}
+
+/// What an account may do in the whole cluster.
+fn everywhere(manifests: &[Value], account: &Value) -> BTreeSet<String> {
+    let [name, namespace] = ["/metadata/name", "/metadata/namespace"].map(|it| text(account, it));
+    let has = |binding: &&Value| {
+        let subject = json!({"kind": "ServiceAccount", "name": name, "namespace": namespace});
+        text(binding, "/kind") == "ClusterRoleBinding" && binding["subjects"] == json!([subject])
+    };
+    let mut found = BTreeSet::new();
+    for binding in manifests.iter().filter(has) {
+        let is_role = |it: &&Value| {
+            text(it, "/kind") == "ClusterRole"
+                && text(it, "/metadata/name") == text(binding, "/roleRef/name")
+        };
+        for rule in manifests.iter().find(is_role).unwrap()["rules"].as_array().unwrap() {
+            let [groups, resources, verbs] =
+                ["apiGroups", "resources", "verbs"].map(|it| rule[it].as_array().unwrap());
+            for (group, resource) in
+                groups.iter().flat_map(|it| resources.iter().map(move |to| (it, to)))
+            {
+                found.extend(verbs.iter().map(|verb| json!([verb, group, resource]).to_string()));
+            }
+        }
+    }
+    found
+}
+
+/// The same of a list of rights.
+fn written(rights: impl IntoIterator<Item = Access>) -> BTreeSet<String> {
+    let written = rights.into_iter().map(|it| {
+        assert_eq!(it.namespace, None, "{it}");
+        let part = it.subresource.map_or(String::new(), |part| format!("/{part}"));
+        json!([it.verb, it.group, format!("{}{part}", it.resource)]).to_string()
+    });
+    written.collect()
+}
+
+/// The configuration that the chart mounts.
+fn configuration(path: &str, manifests: &[Value]) -> (Config, Value) {
+    let maps = manifests.iter().filter(|it| it.pointer("/data/orderly.yaml").is_some());
+    let [map] = maps.collect::<Vec<_>>()[..] else { panic!("{path}: one configuration") };
+    let flags = Serve::try_parse_from(["orderly"]).unwrap().flags;
+    let at = Path::new("/etc/orderly/config/orderly.yaml");
+    let config = Config::from_text(Some(at), text(map, "/data/orderly.yaml"), &flags);
+    (config.unwrap_or_else(|error| panic!("{path}: {error}")), map.clone())
 }
 
 /// The policies that the chart mounts, in a directory.
@@ -89,7 +140,8 @@ fn the_charts_rights_are_those_that_its_policies_need() {
     for path in RENDERED {
         let manifests = manifests(path);
         let Some(policies) = policies(&manifests) else {
-            assert!(rights(&manifests).is_empty(), "{path}: rights for unknown policies");
+            let somewhere = manifests.iter().any(|it| text(it, "/kind") == "Role");
+            assert!(!somewhere, "{path}: rights for unknown policies");
             continue;
         };
         let reader = text(the(&manifests, "ServiceAccount", "-reader").unwrap(), "/metadata/name");
@@ -109,6 +161,37 @@ fn the_charts_rights_are_those_that_its_policies_need() {
     );
 }
 
+#[test]
+fn what_the_chart_lets_follow_in_the_cluster_is_what_its_configuration_asks_for() {
+    for (path, asked) in [
+        ("kubernetes/orderly.yaml", PolicyResources::None),
+        ("helm/golden/minimal.yaml", PolicyResources::None),
+        ("helm/golden/resources.yaml", PolicyResources::All),
+        // Its rights were printed for both kinds: the value decides.
+        ("helm/golden/all.yaml", PolicyResources::Namespaced),
+    ] {
+        let manifests = manifests(path);
+        let (config, _) = configuration(path, &manifests);
+        assert_eq!(config.policy_resources.unwrap_or_default(), asked, "{path}");
+        let plurals: Vec<_> = kinds(&config).into_iter().map(ResourceKind::plural).collect();
+        let followed = plurals.iter().flat_map(|it| access::following(GROUP, it));
+        let looks = access::reading(&[]).into_iter().chain(followed);
+        let tells = plurals.iter().map(|it| access::telling(GROUP, it));
+        let account = |part| the(&manifests, "ServiceAccount", part).unwrap();
+        assert_eq!(everywhere(&manifests, account("-reader")), written(looks), "{path}");
+        assert_eq!(everywhere(&manifests, account("-writer")), written(tells), "{path}");
+    }
+    // Somebody else gives the rights.
+    assert!(rights(&manifests("helm/golden/own.yaml")).is_empty());
+    // Without files nothing is known of where policies act.
+    let (config, _) = configuration("", &manifests("helm/golden/resources.yaml"));
+    assert!(config.policies.is_empty());
+    let printed = read("helm/cases/all.rbac.json");
+    for kind in ResourceKind::ALL {
+        assert!(printed.contains(&format!("\"{}\"", kind.plural())), "{}", kind.plural());
+    }
+}
+
 #[derive(Parser)]
 struct Serve {
     #[command(flatten)]
@@ -119,12 +202,7 @@ struct Serve {
 fn the_charts_configuration_is_one() {
     for path in RENDERED {
         let manifests = manifests(path);
-        let maps = manifests.iter().filter(|it| it.pointer("/data/orderly.yaml").is_some());
-        let [map] = maps.collect::<Vec<_>>()[..] else { panic!("{path}: one configuration") };
-        let flags = Serve::try_parse_from(["orderly"]).unwrap().flags;
-        let at = Path::new("/etc/orderly/config/orderly.yaml");
-        let config = Config::from_text(Some(at), text(map, "/data/orderly.yaml"), &flags);
-        let config = config.unwrap_or_else(|error| panic!("{path}: {error}"));
+        let (config, map) = configuration(path, &manifests);
         assert!(config.webhook.auth.is_configured() && !config.listen.is_loopback(), "{path}");
 
         // What it names is mounted, or comes from Kubernetes.
@@ -135,7 +213,8 @@ fn the_charts_configuration_is_one() {
             pod["volumes"].as_array().unwrap().iter().map(|it| text(it, "/name")).collect();
         assert!(mounts.iter().all(|it| volumes.contains(text(it, "/name"))), "{path}");
         assert_eq!(volumes.len(), mounts.len(), "{path}");
-        let files = format!("{}{}", text(map, "/data/orderly.yaml"), text(map, "/data/kubeconfig"));
+        let files =
+            format!("{}{}", text(&map, "/data/orderly.yaml"), text(&map, "/data/kubeconfig"));
         let named = files.split(|c: char| c.is_whitespace() || "{}\"'".contains(c));
         for file in named.filter(|it| it.starts_with("/etc/") || it.starts_with("/var/lib/")) {
             let mounted = mounts.iter().any(|it| file.starts_with(text(it, "/mountPath")));
@@ -221,7 +300,7 @@ fn leaves(value: &Value, path: &str, found: &mut Vec<(String, Value)>) {
 #[test]
 fn every_value_of_the_chart_is_tried_and_every_case_is_rendered() {
     let yaml = |path: &str| serde_saphyr::from_str::<Value>(&read(path)).unwrap();
-    let cases: Vec<_> = ["minimal", "plain", "own", "all"]
+    let cases: Vec<_> = ["minimal", "plain", "own", "resources", "all"]
         .map(|case| yaml(&format!("helm/cases/{case}.yaml")))
         .into();
     assert_eq!(cases.len(), RENDERED.len());

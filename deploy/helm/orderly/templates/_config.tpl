@@ -19,7 +19,12 @@
 {{- $config := deepCopy .Values.config -}}
 {{- $_ := set $config "listen" ":8080" -}}
 {{- $_ := set $config "admin" (dict "listen" ":9090") -}}
+{{- if include "orderly.policyFiles" . -}}
 {{- $_ := set $config "policies" (list "/etc/orderly/policies") -}}
+{{- end -}}
+{{- if ne .Values.policies.resources "none" -}}
+{{- $_ := set $config "policyResources" .Values.policies.resources -}}
+{{- end -}}
 {{- $_ := set $config "journal" (dict "path" "/var/lib/orderly/orderly.db") -}}
 {{- $_ := set $config "webhook" (dict "auth" $auth) -}}
 {{- $_ := set $config "kubernetes" (dict "kubeconfig" "/etc/orderly/config/kubeconfig" "readContext" "reader" "writeContext" "writer") -}}

@@ -32,6 +32,18 @@ labels:
 {{- if or .Values.policies.shipped .Values.policies.inline }}yes{{ end -}}
 {{- end -}}
 
+{{/* Whether there are policies to mount, whoever keeps them. */}}
+{{- define "orderly.policyFiles" -}}
+{{- if or (include "orderly.ownPolicies" .) .Values.policies.existingConfigMap }}yes{{ end -}}
+{{- end -}}
+
+{{/* The custom resources that are policies, by the name that the API has for them: a JSON list. */}}
+{{- define "orderly.policyResources" -}}
+{{- $kinds := dict "none" (list) "namespaced" (list "remediationpolicies") "cluster" (list "clusterremediationpolicies") -}}
+{{- $_ := set $kinds "all" (concat $kinds.cluster $kinds.namespaced) -}}
+{{- get $kinds .Values.policies.resources | toJson -}}
+{{- end -}}
+
 {{/* Combinations that would be refused later, or worse, not be noticed. */}}
 {{- define "orderly.check" -}}
 {{- $webhook := .Values.webhook -}}
@@ -41,16 +53,16 @@ labels:
 {{- if and $webhook.mutualTls.existingSecret (not .Values.tls.existingSecret) -}}
 {{- fail "\n\nwebhook.mutualTls needs TLS: set tls.existingSecret\n" -}}
 {{- end -}}
-{{- range $key := list "listen" "admin" "policies" "journal" "webhook" "insecureWebhook" "tls" "kubernetes" -}}
+{{- range $key := list "listen" "admin" "policies" "policyResources" "journal" "webhook" "insecureWebhook" "tls" "kubernetes" -}}
 {{- if hasKey $.Values.config $key -}}
 {{- fail (printf "\n\nconfig.%s is set by the chart; values of its own do that: webhook, tls, policies, journal\n" $key) -}}
 {{- end -}}
 {{- end -}}
 {{- $policies := .Values.policies -}}
-{{- if not (or (include "orderly.ownPolicies" .) $policies.existingConfigMap) -}}
-{{- fail "\n\nThere is no policy: set policies.shipped, policies.inline or policies.existingConfigMap\n" -}}
+{{- if not (or (include "orderly.policyFiles" .) (ne $policies.resources "none")) -}}
+{{- fail "\n\nThere is no policy: set policies.shipped, policies.inline, policies.existingConfigMap or policies.resources\n" -}}
 {{- end -}}
-{{- if and .Values.rbac.create (not .Values.rbac.generated) (or $policies.inline $policies.existingConfigMap (not $policies.shipped)) -}}
+{{- if and .Values.rbac.create (not .Values.rbac.generated) (or $policies.inline $policies.existingConfigMap) -}}
 {{- fail "\n\nThe rights for your own policies are not known here. Print them, for all policies together, and give them:\n\n  orderly rbac POLICIES... --format json > rbac.json\n\nwith --set-file rbac.generated=rbac.json, or set rbac.create=false and apply them yourself\n" -}}
 {{- end -}}
 {{- range $name, $mode := $policies.modes -}}
