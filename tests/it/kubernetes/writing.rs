@@ -228,6 +228,14 @@ async fn a_refusal_is_a_refusal_and_says_whether_later_is_of_use() {
         let Performed::Refused(refusal) = performed else { panic!("{outcome:?}: {performed:?}") };
         assert_eq!(refusal.again, expected, "{refusal}");
         assert_eq!(world.sandbox.writes().len(), 1);
+        if let Again::Later { seconds: Some(pause) } = expected {
+            // A server that asked for a pause is not even asked what became of it.
+            let asked = world.sandbox.audit().len();
+            let seen = step.observe(&world).await;
+            assert!(matches!(seen, Observation::Unknown { .. }), "{seen:?}");
+            assert_eq!(world.sandbox.audit().len(), asked);
+            world.clock.advance(SignedDuration::from_secs(pause as i64 + 1));
+        }
         assert_eq!(step.observe(&world).await, Observation::NotApplied);
     }
 }
