@@ -138,9 +138,7 @@ impl<'a> Hand<'a> {
     }
 
     fn note_all(&mut self, events: Vec<Event>) {
-        for event in events {
-            self.note(event);
-        }
+        events.into_iter().for_each(|event| self.note(event));
     }
 
     /// Makes what is in hand durable.
@@ -148,8 +146,7 @@ impl<'a> Hand<'a> {
         self.flush_with(Vec::new(), None).await
     }
 
-    /// Makes what is in hand durable, together with entries of another stream, if that stream is
-    /// as expected.
+    /// The same together with entries of another stream, if that stream is as expected.
     async fn flush_with(
         &mut self,
         others: Vec<Draft>,
@@ -190,8 +187,11 @@ impl<'a> Hand<'a> {
         // The answer borrows the incident; what is needed from it is taken out first.
         let incident = self.incident.clone();
         let next = lifecycle::next(&incident, now);
-        if !matches!(next, Next::Start { .. }) {
+        // Whoever asks the gates next must see what was decided here, or two ask people about one target.
+        if self.gatehouse.is_some() && !matches!(next, Next::Start { .. }) {
+            let turn = self.flush_or_reload().await?;
             self.gatehouse = None;
+            return Ok(turn);
         }
         match next {
             Next::Locate(query) => self.locate(query).await,
@@ -350,8 +350,8 @@ impl<'a> Hand<'a> {
 
     /// The incident that has the target in hand, as long as this one changed nothing itself.
     fn gives_way_to(&self) -> Option<IncidentId> {
-        let holder = self.shared.board().holder(&self.incident.id, &self.incident.targets).cloned();
-        holder.filter(|_| !self.incident.changed())
+        let (board, incident) = (self.shared.board(), &self.incident);
+        board.holder(&incident.id, &incident.targets).filter(|_| !incident.changed()).cloned()
     }
 
     /// Asks again over fresh facts; notes nothing while the answer is the same.

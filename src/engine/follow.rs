@@ -41,6 +41,7 @@ const BOARD_KINDS: &[&str] = &[
     "CauseFound",
     "PlanProposed",
     "PlanStale",
+    "ApprovalRequested",
     "StepStarted",
     "ResolutionMet",
     "IncidentClosed",
