@@ -74,9 +74,18 @@ pub fn run(args: &RbacArgs) -> anyhow::Result<ExitCode> {
     let clock: SharedClock = Arc::new(SystemClock);
     let store = super::block_on(async { Ok(service::policies_once(&config, &clock).await) })?;
     let status = store.status();
-    let bad = status.diagnostics.iter().filter(|found| found.severity == Severity::Error);
-    let bad: Vec<_> = bad.map(|found| found.one_line()).collect();
-    if !bad.is_empty() {
+    let errors = status.diagnostics.iter().filter(|found| found.severity == Severity::Error);
+    let judged = store.judged();
+    let paths: Vec<_> =
+        judged.iter().map(|it| it.resource.document.path.display().to_string()).collect();
+    // A file is what was asked for; an object of the cluster is somebody's, whose mistake must not
+    // keep the others from their rights.
+    let (objects, files): (Vec<_>, Vec<_>) = errors.partition(|found| paths.contains(&found.file));
+    for found in objects {
+        writeln!(std::io::stderr().lock(), "orderly: left out: {}", found.one_line())?;
+    }
+    if !files.is_empty() {
+        let bad: Vec<_> = files.iter().map(|found| found.one_line()).collect();
         bail!("a policy cannot be used:\n{}", bad.join("\n"));
     }
     let policies = store.current();

@@ -184,6 +184,12 @@ impl PolicyStore {
         state.resources.values().flatten().flatten().map(judge).collect()
     }
 
+    /// Whether having no policy is no mistake: they come and go as custom resources, or none is asked
+    /// for at all.
+    pub fn may_be_empty(&self) -> bool {
+        self.paths.is_empty() || !self.state().resources.is_empty()
+    }
+
     /// Whether this kind was seen, or is known to be out of reach.
     pub fn knows(&self, kind: ResourceKind) -> bool {
         self.state().resources.contains_key(&kind)

@@ -14,14 +14,19 @@ use crate::plane::{self, Namespace, kubectl, try_kubectl, until};
 use crate::remedy::WEB;
 use crate::serving::Serving;
 
+/// Two that take policies from one cluster would both write their status.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Orderly that takes policies from the cluster, and from a directory.
 struct Taking {
     serving: Serving,
     directory: TempDir,
+    _alone: tokio::sync::MutexGuard<'static, ()>,
 }
 
 impl Taking {
     async fn start() -> Self {
+        let alone = ALONE.lock().await;
         definitions();
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("policies")).unwrap();
@@ -32,7 +37,7 @@ impl Taking {
         );
         std::fs::write(directory.path().join("orderly.yaml"), config).unwrap();
         let serving = Serving::start(directory.path(), &["--init"]);
-        Self { serving, directory }
+        Self { serving, directory, _alone: alone }
     }
 
     /// Posts `Test` about a namespace; the incident that it would open.
