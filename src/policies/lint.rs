@@ -3,7 +3,7 @@
 //! What is wrong with one policy is found in `domain`; here it gets its place, and what only shows
 //! between policies, or is legal and unwise, is added.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::parse::{self, ParsedPolicy};
@@ -255,9 +255,11 @@ fn people(policy: &CompiledPolicy, problems: &mut Vec<Problem>) {
 fn duplicates(report: &mut Report) {
     let name = parse::name_path();
     let mut kept: Vec<LoadedPolicy> = Vec::new();
+    let mut by_name: HashMap<String, usize> = HashMap::new();
     for loaded in std::mem::take(&mut report.policies) {
-        let first = kept.iter().find(|other| other.policy.name == loaded.policy.name);
+        let first = by_name.get(&loaded.policy.name).map(|place| &kept[*place]);
         let Some(first) = first else {
+            by_name.insert(loaded.policy.name.clone(), kept.len());
             kept.push(loaded);
             continue;
         };
@@ -282,13 +284,19 @@ fn duplicates(report: &mut Report) {
 /// Two policies between which only their names decide.
 fn overlaps(report: &mut Report) {
     let path = FieldPath::of("spec.match");
-    for (index, later) in report.policies.iter().enumerate() {
-        let earlier = report.policies[..index].iter().find(|earlier| {
+    // Only those that ask for the same alertname, or for none, are held against each other: of ten
+    // thousand policies each with each would take half a minute.
+    let mut alike: HashMap<(i32, Option<&str>), Vec<&LoadedPolicy>> = HashMap::new();
+    for later in &report.policies {
+        let key = (later.policy.spec.priority, alertname(&later.policy.matchers));
+        let before = alike.entry(key).or_default();
+        let earlier = before.iter().find(|earlier| {
             let (one, other) = (&earlier.policy, &later.policy);
-            one.spec.priority == other.spec.priority
-                && Specificity::of(one) == Specificity::of(other)
+            Specificity::of(one) == Specificity::of(other)
                 && can_both_match(&one.matchers, &other.matchers)
         });
+        let earlier = earlier.copied();
+        before.push(later);
         let Some(earlier) = earlier else { continue };
         let (one, other) = (&earlier.policy.name, &later.policy.name);
         let winner = one.min(other);
@@ -303,6 +311,14 @@ fn overlaps(report: &mut Report) {
     }
 }
 
+/// The alertname that is asked for, when one is. Policies that ask for none are meant to catch what is
+/// left over.
+fn alertname(matchers: &[Matcher]) -> Option<&str> {
+    let equal =
+        |matcher: &&Matcher| matcher.name() == "alertname" && matcher.operator() == Operator::Equal;
+    matchers.iter().find(equal).map(Matcher::value)
+}
+
 /// Whether some alert could pass both. Sure only of "no": two expressions are not compared.
 fn can_both_match(one: &[Matcher], other: &[Matcher]) -> bool {
     let excluded = |by: &[Matcher], from: &[Matcher]| {
@@ -312,9 +328,5 @@ fn can_both_match(one: &[Matcher], other: &[Matcher]) -> bool {
                 .any(|matcher| !matcher.accepts(fixed.value()))
         })
     };
-    let no_alertname = |matchers: &[Matcher]| {
-        !matchers.iter().any(|m| m.name() == "alertname" && m.operator() == Operator::Equal)
-    };
-    // Policies that ask for no alertname are meant to catch what is left over.
-    !excluded(one, other) && !excluded(other, one) && no_alertname(one) == no_alertname(other)
+    !excluded(one, other) && !excluded(other, one)
 }

@@ -3,7 +3,7 @@
 //! A bad policy never takes the good ones down: for as long as a file or a policy in it cannot be
 //! used, the last good version of each of its policies stays in force, and the status says so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -169,17 +169,23 @@ impl PolicyStore {
     /// What came of each custom resource.
     pub fn judged(&self) -> Vec<Judged> {
         let state = self.state();
+        let policies = state.status.policies.iter().map(|policy| (policy.file.as_str(), policy));
+        let in_force: HashMap<_, _> = policies.collect();
+        let mut found: HashMap<&str, Vec<&Diagnostic>> = HashMap::new();
+        for diagnostic in &state.status.diagnostics {
+            found.entry(&diagnostic.file).or_default().push(diagnostic);
+        }
         let judge = |resource: &PolicyResource| {
             let file = resource.document.path.display().to_string();
-            let in_force = state.status.policies.iter().find(|policy| policy.file == file);
-            let found = state.status.diagnostics.iter().filter(|found| found.file == file);
+            let in_force = in_force.get(file.as_str()).map(|policy| (*policy).clone());
+            let found = found.get(file.as_str()).into_iter().flatten().copied();
             let mut findings: Vec<_> = found.cloned().collect();
             findings.sort_by_key(|found| found.severity);
             let name = match &resource.namespace {
                 Some(namespace) => format!("{namespace}/{}", resource.name),
                 None => resource.name.clone(),
             };
-            Judged { resource: resource.clone(), name, in_force: in_force.cloned(), findings }
+            Judged { resource: resource.clone(), name, in_force, findings }
         };
         state.resources.values().flatten().flatten().map(judge).collect()
     }
@@ -221,14 +227,17 @@ impl PolicyStore {
             || good.iter().any(|(name, new)| {
                 state.good.get(name).is_none_or(|old| !Arc::ptr_eq(&old.policy, &new.policy))
             });
-        let before = std::mem::take(&mut state.status.diagnostics);
+        let before = state.status.diagnostics.iter().map(Diagnostic::one_line);
+        let before: HashSet<_> = before.collect();
         state.status = status(&good, &kept, report.diagnostics, now);
         state.good = good;
         state.seen = Some(seen);
         // What was said of one policy is not said again because another one changed.
-        for diagnostic in state.status.diagnostics.iter().filter(|found| !before.contains(found)) {
+        for diagnostic in &state.status.diagnostics {
             let (code, text) = (diagnostic.code, diagnostic.one_line());
-            tracing::warn!(code, policy = diagnostic.policy, "policy: {text}");
+            if !before.contains(&text) {
+                tracing::warn!(code, policy = diagnostic.policy, "policy: {text}");
+            }
         }
         if changed {
             let policies = state.good.values().map(|good| Arc::clone(&good.policy));
