@@ -13,7 +13,9 @@
 mod action;
 mod child;
 mod choice;
+mod course;
 mod floor;
+mod history;
 mod http;
 mod intake;
 mod load;
@@ -21,9 +23,11 @@ mod memory;
 mod payload;
 mod report;
 mod site;
+mod tail;
 
 use std::path::Path;
 
+use history::History;
 use report::Table;
 use site::Site;
 
@@ -44,12 +48,14 @@ fn main() -> anyhow::Result<()> {
     let mut table = Table::begin();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let site = Site::make(&runtime)?;
+    let history = History::new(&site, &runtime);
     let mut most = None;
     if wanted("choice") {
         choice::measure(&mut table)?;
     }
     if wanted("start") {
         memory::start_up(&site, &mut table)?;
+        memory::start_up_long(&site, &history, &mut table)?;
     }
     if wanted("memory") {
         memory::idle(&site, &mut table)?;
