@@ -4,8 +4,9 @@
 //! its memory is its own: Orderly as it was built beside this program (or `ORDERLY_BENCH_BINARY`),
 //! and two floors, for which this program starts itself. Ratios are taken within one run.
 //!
-//! `cargo bench --bench service`; `ORDERLY_BENCH_ONLY=intake,latency,action,choice,memory,start`
-//! chooses parts.
+//! `cargo bench --bench service`; `ORDERLY_BENCH_ONLY=intake,latency,action,choice,memory,start,plane`
+//! chooses parts. `plane` wants a real control plane: `tests/cluster/run --with cargo bench --bench service`.
+//! docs/PERFORMANCE.md tells what is measured, how, and what came out.
 
 // Measuring is what these clocks are for; nothing that is measured sees them.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, missing_docs, reason = "a benchmark")]
@@ -21,6 +22,7 @@ mod intake;
 mod load;
 mod memory;
 mod payload;
+mod plane;
 mod report;
 mod site;
 mod tail;
@@ -69,6 +71,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("latency") {
         intake::latency(&site, most, &mut table)?;
+    }
+    if wanted("plane") {
+        plane::measure(&site, &runtime, &mut table)?;
     }
     memory::binary(&site, &mut table)?;
     table.print();
