@@ -4,7 +4,7 @@
 //! its memory is its own: Orderly as it was built beside this program (or `ORDERLY_BENCH_BINARY`),
 //! and two floors, for which this program starts itself. Ratios are taken within one run.
 //!
-//! `cargo bench --bench service`; `ORDERLY_BENCH_ONLY=intake,latency,action,choice,memory,start,plane`
+//! `cargo bench --bench service`; `ORDERLY_BENCH_ONLY=intake,latency,action,choice,memory,start,plane,growth`
 //! chooses parts. `plane` wants a real control plane: `tests/cluster/run --with cargo bench --bench service`.
 //! docs/PERFORMANCE.md tells what is measured, how, and what came out.
 
@@ -16,6 +16,7 @@ mod child;
 mod choice;
 mod course;
 mod floor;
+mod growth;
 mod history;
 mod http;
 mod intake;
@@ -23,6 +24,7 @@ mod load;
 mod memory;
 mod payload;
 mod plane;
+mod plot;
 mod report;
 mod site;
 mod tail;
@@ -74,6 +76,9 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("plane") {
         plane::measure(&site, &runtime, &mut table)?;
+    }
+    if wanted("growth") {
+        growth::measure(&site, &runtime, &history, &mut table)?;
     }
     memory::binary(&site, &mut table)?;
     table.print();
