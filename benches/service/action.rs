@@ -8,14 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use orderly::domain::id::Fingerprint;
 use orderly::sandbox::AuditEntry;
-use serde_json::json;
 
 use super::http::{self, Connection};
-use super::payload::PATH;
+use super::payload::single;
 use super::report::{Table, Verdict, median, quantile};
-use super::site::Site;
+use super::site::{Site, deployments};
 
 const DEPLOYMENTS: usize = 50;
 const TARGET_MS: f64 = 5.0;
@@ -28,7 +26,7 @@ const REPEATS: usize = 3;
 
 pub async fn measure(site: &Site, table: &mut Table) -> anyhow::Result<()> {
     let sandbox = &site.sandbox;
-    sandbox.apply_yaml(&manifests())?;
+    sandbox.apply_yaml(&deployments("bench", (0..DEPLOYMENTS).map(name)))?;
     until(|| sandbox.list("pods", "bench").len() >= DEPLOYMENTS).await?;
     let journal = site.new_journal();
     let orderly = tokio::task::block_in_place(|| site.orderly(&journal))?;
@@ -159,30 +157,5 @@ fn webhook(number: usize) -> Vec<u8> {
         ("namespace", "bench"),
         ("severity", "critical"),
     ];
-    let fingerprint = Fingerprint::of(labels).to_string();
-    let body = json!({
-        "version": "4", "groupKey": "{}:{}", "status": "firing", "receiver": "orderly",
-        "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {}, "externalURL": "",
-        "alerts": [{
-            "status": "firing",
-            "labels": labels.into_iter().collect::<std::collections::BTreeMap<_, _>>(),
-            "annotations": {}, "startsAt": Timestamp::now(), "endsAt": "0001-01-01T00:00:00Z",
-            "generatorURL": "", "fingerprint": fingerprint,
-        }],
-    });
-    http::send("POST", PATH, "application/json", &body.to_string())
-}
-
-fn manifests() -> String {
-    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: bench}\n".to_owned();
-    let deployment = |number| {
-        let name = name(number);
-        format!(
-            "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: \
-             bench}}\nspec:\n  replicas: 1\n  selector: {{matchLabels: {{app: {name}}}}}\n  \
-             template:\n    metadata: {{labels: {{app: {name}}}}}\n    spec:\n      containers: \
-             [{{name: web, image: 'registry.example.com/web:v1'}}]\n"
-        )
-    };
-    namespace + &(0..DEPLOYMENTS).map(deployment).collect::<String>()
+    single("firing", &labels, Timestamp::now())
 }

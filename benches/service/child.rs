@@ -11,8 +11,10 @@ use anyhow::Context as _;
 use super::floor;
 use super::http::{self, Connection};
 
-/// A server that is not ready by then never will be.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A server that is not ready by then never will be: some start on a million events.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// A server that has not come to rest by then is measured as it is.
+const RESTLESS: Duration = Duration::from_secs(30);
 /// How often it is asked whether it is ready.
 const ASK_EVERY: Duration = Duration::from_millis(1);
 /// Below so much processor time in a look, a server counts as quiet.
@@ -99,13 +101,24 @@ impl Child {
         TICK * ticks
     }
 
+    /// The same by the scheduler's own count, which knows less than a tick; without the threads
+    /// that have ended.
+    pub fn busy(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id()));
+        let nanoseconds = tasks.into_iter().flatten().flatten().filter_map(|task| {
+            let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(nanoseconds.sum())
+    }
+
     /// Waits until it has nothing left to do; gives how long that took.
     pub fn settle(&self) -> Duration {
         let begun = Instant::now();
         loop {
             let before = self.processor();
             std::thread::sleep(LOOK_EVERY);
-            if self.processor().saturating_sub(before) <= QUIET || begun.elapsed() > PATIENCE {
+            if self.processor().saturating_sub(before) <= QUIET || begun.elapsed() > RESTLESS {
                 return begun.elapsed().saturating_sub(LOOK_EVERY);
             }
         }

@@ -37,48 +37,71 @@ pub fn against_floors(site: &Site, table: &mut Table) -> anyhow::Result<f64> {
     let servers = [&bare, &durable, &orderly];
     let mut first = None;
     for shape in &SHAPES {
-        let mut rates = [const { Vec::new() }; 3];
-        let mut ratios = Vec::new();
-        let mut behind = Duration::ZERO;
-        let mut refused = 0;
-        for _ in 0..ROUNDS {
-            for (server, rates) in servers.into_iter().zip(&mut rates) {
-                let warm = closed(shape, WARM_UP);
-                pour(&server.address, warm)?;
-                let outcome = pour(&server.address, closed(shape, WITHIN))?;
-                refused += outcome.refused;
-                rates.push(outcome.per_second());
-                // What is left to do must not be taken from the next.
-                behind = behind.max(server.settle());
-            }
-            if let (Some(floor), Some(ours)) = (rates[1].last(), rates[2].last()) {
-                ratios.push(100.0 * ours / floor);
-            }
-        }
-        let [bare, durable, ours] = rates.map(|mut rates| median(&mut rates));
+        let ours = compare(shape, servers, "", table)?;
         first.get_or_insert(ours);
-        let named =
-            format!("{} alert(s) a webhook, {} connections", shape.alerts, shape.connections);
-        let rate = |rate: f64| match shape.alerts {
-            1 => format!("{} /s", thousands(rate)),
-            some => format!("{} alerts/s", thousands(rate * some as f64)),
-        };
-        table.scale(&format!("bare floor, {named}"), rate(bare));
-        table.scale(&format!("durable floor, {named}"), rate(durable));
-        table.scale(&format!("Orderly, {named}"), rate(ours));
-        let percent = median(&mut ratios);
-        table.row(
-            "  of the durable floor",
-            format!("{percent:.0} %"),
-            &format!(">= {:.0} %", shape.target_percent),
-            Verdict::when(percent >= shape.target_percent),
-        );
-        table.scale("  correlation done after the last webhook", format!("{behind:.1?}"));
-        if refused > 0 {
-            table.scale("  not answered 202, over all rounds", refused.to_string());
-        }
     }
     Ok(first.unwrap_or(f64::NAN))
+}
+
+/// An Orderly that is connected elsewhere, beside the same floors.
+pub fn elsewhere(
+    site: &Site,
+    orderly: &Child,
+    place: &str,
+    table: &mut Table,
+) -> anyhow::Result<()> {
+    let bare = Child::floor(floor::BARE, site.folder())?;
+    let durable = Child::floor(floor::DURABLE, site.folder())?;
+    compare(&SHAPES[0], [&bare, &durable, orderly], place, table)?;
+    Ok(())
+}
+
+/// The bare floor, the durable floor and Orderly in turn; gives Orderly's rate.
+fn compare(
+    shape: &Shape,
+    servers: [&Child; 3],
+    place: &str,
+    table: &mut Table,
+) -> anyhow::Result<f64> {
+    let mut rates = [const { Vec::new() }; 3];
+    let mut ratios = Vec::new();
+    let mut behind = Duration::ZERO;
+    let mut refused = 0;
+    for _ in 0..ROUNDS {
+        for (server, rates) in servers.into_iter().zip(&mut rates) {
+            let warm = closed(shape, WARM_UP);
+            pour(&server.address, warm)?;
+            let outcome = pour(&server.address, closed(shape, WITHIN))?;
+            refused += outcome.refused;
+            rates.push(outcome.per_second());
+            // What is left to do must not be taken from the next.
+            behind = behind.max(server.settle());
+        }
+        if let (Some(floor), Some(ours)) = (rates[1].last(), rates[2].last()) {
+            ratios.push(100.0 * ours / floor);
+        }
+    }
+    let [bare, durable, ours] = rates.map(|mut rates| median(&mut rates));
+    let named = format!("{} alert(s) a webhook, {} connections", shape.alerts, shape.connections);
+    let rate = |rate: f64| match shape.alerts {
+        1 => format!("{} /s", thousands(rate)),
+        some => format!("{} alerts/s", thousands(rate * some as f64)),
+    };
+    table.scale(&format!("bare floor, {named}"), rate(bare));
+    table.scale(&format!("durable floor, {named}"), rate(durable));
+    table.scale(&format!("Orderly{place}, {named}"), rate(ours));
+    let percent = median(&mut ratios);
+    table.row(
+        "  of the durable floor",
+        format!("{percent:.0} %"),
+        &format!(">= {:.0} %", shape.target_percent),
+        Verdict::when(percent >= shape.target_percent),
+    );
+    table.scale("  correlation done after the last webhook", format!("{behind:.1?}"));
+    if refused > 0 {
+        table.scale("  not answered 202, over all rounds", refused.to_string());
+    }
+    Ok(ours)
 }
 
 fn closed(shape: &Shape, within: Duration) -> Load {

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use super::history::{A_FEW_OPEN, History, Past};
 use super::load::{Load, Pace, pour};
-use super::report::{Table, Verdict, median};
+use super::report::{Table, Verdict, median, thousands};
 use super::site::Site;
 
 const STARTS: usize = 7;
 const TARGET_READY_MS: f64 = 200.0;
+/// Events of a long past.
+const EVENTS: u64 = 1_000_000;
+const LONG_STARTS: usize = 3;
+const TARGET_LONG_READY_SECONDS: f64 = 2.0;
 const IDLE_FOR: Duration = Duration::from_secs(5);
 const TARGET_IDLE_MIB: f64 = 20.0;
 const FLOOD: u64 = 100_000;
@@ -32,6 +37,46 @@ pub fn start_up(site: &Site, table: &mut Table) -> anyhow::Result<()> {
         Verdict::when(ready < TARGET_READY_MS),
     );
     table.scale("  the first time, with a journal to make", format!("{} ms", first.as_millis()));
+    Ok(())
+}
+
+/// The same on a journal with a long past: `ORDERLY_BENCH_EVENTS` events, a million when not set. The
+/// file has just been written or read, so it is in the page cache as far as that goes.
+pub fn start_up_long(site: &Site, history: &History<'_>, table: &mut Table) -> anyhow::Result<()> {
+    let events = std::env::var("ORDERLY_BENCH_EVENTS").ok().and_then(|text| text.parse().ok());
+    let Past { journal, entries, made_in } =
+        history.journal(events.unwrap_or(EVENTS), A_FEW_OPEN)?;
+    let size = std::fs::metadata(&journal)?.len() as f64 / 1024.0 / 1024.0;
+    let mut times = Vec::new();
+    let (mut now, mut most) = (Vec::new(), Vec::new());
+    for _ in 0..LONG_STARTS {
+        let orderly = site.orderly(&journal)?;
+        times.push(orderly.ready_after.as_secs_f64());
+        orderly.settle();
+        let resident = orderly.resident();
+        now.push(resident.0);
+        most.push(resident.1);
+    }
+    let ready = median(&mut times);
+    table.row(
+        &format!("start to ready on {} events", thousands(entries as f64)),
+        format!("{ready:.2} s"),
+        "< 2 s",
+        Verdict::when(ready < TARGET_LONG_READY_SECONDS),
+    );
+    table.scale("  resident memory afterwards", format!("{:.1} MiB", median(&mut now)));
+    table.scale("  at most until then", format!("{:.1} MiB", median(&mut most)));
+    let incidents = entries / history.course_entries()?;
+    table.scale(
+        &format!(
+            "  the journal of {} incidents, {A_FEW_OPEN} of them open",
+            thousands(incidents as f64)
+        ),
+        format!("{} MiB", thousands(size)),
+    );
+    if !made_in.is_zero() {
+        table.scale("  written in", format!("{made_in:.0?}"));
+    }
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use orderly::domain::id::Fingerprint;
+use serde_json::{Map, json};
 
 use super::http;
 
@@ -20,7 +21,7 @@ const DIGITS: usize = 10;
 const FINGERPRINT: usize = 16;
 /// Sorts after all other labels, so that the fingerprint depends on it only at its end.
 const LAST_LABEL: &str = "uid";
-/// The other labels.
+/// The other labels: of alerts that no policy answers.
 const LABELS: [(&str, &str); 6] = [
     ("alertname", "BenchFlood"),
     ("instance", "10.24.7.31:9100"),
@@ -92,6 +93,26 @@ impl Webhook {
         let expected = Fingerprint::of(labels).to_string();
         assert_eq!(format!("{:016x}", fnv(self.prefix, number.as_bytes())), expected);
     }
+}
+
+/// A webhook with one alert that began or ended now; for what need not be sent quickly.
+pub fn single(status: &str, labels: &[(&str, &str)], starts_at: Timestamp) -> Vec<u8> {
+    let fingerprint = Fingerprint::of(labels.iter().copied()).to_string();
+    let ends_at = match status {
+        "resolved" => Timestamp::now().to_string(),
+        _ => "0001-01-01T00:00:00Z".to_owned(),
+    };
+    let labels: Map<_, _> =
+        labels.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    let body = json!({
+        "version": "4", "groupKey": "{}:{}", "status": status, "receiver": "orderly",
+        "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {}, "externalURL": "",
+        "alerts": [{
+            "status": status, "labels": labels, "annotations": {}, "startsAt": starts_at,
+            "endsAt": ends_at, "generatorURL": "", "fingerprint": fingerprint,
+        }],
+    });
+    http::send("POST", PATH, "application/json", &body.to_string())
 }
 
 fn digits(mut number: u64) -> [u8; DIGITS] {

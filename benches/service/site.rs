@@ -39,6 +39,9 @@ pub struct Site {
     pub sandbox: Sandbox,
     pub binary: PathBuf,
     folder: TempDir,
+    /// Of the sandbox.
+    pub kubeconfig: PathBuf,
+    configuration: PathBuf,
     journals: AtomicU64,
 }
 
@@ -48,26 +51,43 @@ impl Site {
         let clock: SharedClock = Arc::new(SystemClock);
         let options = Options { drive: Drive::Clock, ..Options::new(clock) };
         let sandbox = runtime.block_on(Sandbox::start(options))?;
-        let at = folder.path();
-        std::fs::write(at.join("kubeconfig"), sandbox.kubeconfig())?;
-        std::fs::create_dir(at.join("policies"))?;
-        std::fs::write(at.join("policies/bench-restart.yaml"), OTHER)?;
-        let configuration = json!({
-            "policies": [at.join("policies")],
-            "kubernetes": {"kubeconfig": at.join("kubeconfig")},
-            // What is measured is the way to an action, not what holds it back.
-            "rails": {
-                "budget": {"targets": 100_000, "namespacePercent": 100},
-                "storm": {"incidents": 100_000},
-            },
-            "receivers": {"oncall": {"log": {}}},
-        });
-        std::fs::write(at.join("orderly.yaml"), configuration.to_string())?;
+        let kubeconfig = folder.path().join("kubeconfig");
+        std::fs::write(&kubeconfig, sandbox.kubeconfig())?;
         let binary = match std::env::var_os("ORDERLY_BENCH_BINARY") {
             Some(path) => PathBuf::from(path),
             None => PathBuf::from(env!("CARGO_BIN_EXE_orderly")),
         };
-        Ok(Self { sandbox, binary, folder, journals: AtomicU64::new(0) })
+        let (configuration, journals) = (PathBuf::new(), AtomicU64::new(0));
+        let mut site = Self { sandbox, binary, folder, kubeconfig, configuration, journals };
+        site.configuration = site.configure("orderly", &site.kubeconfig, &[OTHER.to_owned()])?;
+        Ok(site)
+    }
+
+    /// The configuration of an Orderly for this cluster with these files of policies.
+    pub fn configure(
+        &self,
+        name: &str,
+        kubeconfig: &Path,
+        policies: &[String],
+    ) -> anyhow::Result<PathBuf> {
+        let folder = self.folder().join(format!("{name}-policies"));
+        std::fs::create_dir(&folder)?;
+        for (number, text) in policies.iter().enumerate() {
+            std::fs::write(folder.join(format!("{number:04}.yaml")), text)?;
+        }
+        let configuration = json!({
+            "policies": [folder],
+            "kubernetes": {"kubeconfig": kubeconfig},
+            // What is measured is the way to an action, not what holds it back.
+            "rails": {
+                "budget": {"targets": 100_000, "namespacePercent": 100},
+                "storm": {"incidents": 1_000_000},
+            },
+            "receivers": {"oncall": {"log": {}}},
+        });
+        let path = self.folder().join(format!("{name}.yaml"));
+        std::fs::write(&path, configuration.to_string())?;
+        Ok(path)
     }
 
     /// Where files of the measurements may lie.
@@ -83,7 +103,26 @@ impl Site {
 
     /// Orderly on this journal.
     pub fn orderly(&self, journal: &Path) -> anyhow::Result<Child> {
-        let addresses = (free_address()?, free_address()?);
-        Child::orderly(&self.binary, &self.folder().join("orderly.yaml"), addresses, journal)
+        self.orderly_with(&self.configuration, journal)
     }
+
+    /// Orderly with this configuration on this journal.
+    pub fn orderly_with(&self, configuration: &Path, journal: &Path) -> anyhow::Result<Child> {
+        let addresses = (free_address()?, free_address()?);
+        Child::orderly(&self.binary, configuration, addresses, journal)
+    }
+}
+
+/// A namespace with small Deployments of one pod each.
+pub fn deployments(namespace: &str, names: impl Iterator<Item = String>) -> String {
+    let deployment = |name: String| {
+        format!(
+            "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: \
+             {namespace}}}\nspec:\n  replicas: 1\n  selector: {{matchLabels: {{app: {name}}}}}\n  \
+             template:\n    metadata: {{labels: {{app: {name}}}}}\n    spec:\n      containers: \
+             [{{name: web, image: 'registry.example.com/web:v1'}}]\n"
+        )
+    };
+    let head = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
+    head + &names.map(deployment).collect::<String>()
 }
