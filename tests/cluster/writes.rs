@@ -83,7 +83,9 @@ async fn killed_at_each_write(fate: Fate, test: &str) {
         };
         let what = format!("end of the incident of {name}");
         let ended = serving.until(&what, async |serving: &Serving| outcome(serving, &name).await);
-        assert_eq!(ended.await, "fixed", "killed at write {number}");
+        let ended = ended.await;
+        let log = || serving.log().join("\n");
+        assert_eq!(ended, "fixed", "killed at write {number}:\n{}", log());
         // Two steps, two generations: one more would be a step that was carried out twice.
         let object = namespace.get(&format!("deployment/{name}"));
         assert_eq!(object["metadata"]["generation"], 3, "killed at write {number}");
