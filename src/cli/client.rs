@@ -15,7 +15,7 @@ use crate::config::Endpoint;
 use crate::domain::id::IncidentId;
 use crate::http::api::{
     AbortRequest, ApproveRequest, AuditEntry, AuditFilter, Decided, IncidentDetail, IncidentFilter,
-    IncidentList, KillSwitch, KillSwitchRequest, RefuseRequest, ResetRequest,
+    IncidentList, KillSwitch, KillSwitchRequest, RefuseRequest, ResetRequest, SnoozeRequest,
 };
 use crate::http::problem::Problem;
 use crate::http::status::Status;
@@ -146,6 +146,15 @@ impl Client {
         request: &RefuseRequest,
     ) -> Result<Decided, ClientError> {
         self.post(&["incidents", id.as_str(), "refuse"], request).await
+    }
+
+    /// Puts a question off.
+    pub async fn snooze(
+        &self,
+        id: &IncidentId,
+        request: &SnoozeRequest,
+    ) -> Result<Decided, ClientError> {
+        self.post(&["incidents", id.as_str(), "snooze"], request).await
     }
 
     /// Stops an incident.

@@ -21,6 +21,7 @@ pub mod refuse;
 mod rights;
 pub mod schema;
 pub mod serve;
+pub mod snooze;
 pub mod story;
 pub mod table;
 pub mod test;
@@ -68,6 +69,8 @@ pub enum Command {
     Approve(approve::ApproveArgs),
     /// Say no to the plan of an incident.
     Refuse(refuse::RefuseArgs),
+    /// Put the question of an incident off.
+    Snooze(snooze::SnoozeArgs),
     /// Stop an incident.
     Abort(abort::AbortArgs),
     /// Stop every change everywhere, or let changes happen again.
@@ -111,6 +114,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Incident(args) => incident::run(args),
         Command::Approve(args) => approve::run(args),
         Command::Refuse(args) => refuse::run(args),
+        Command::Snooze(args) => snooze::run(args),
         Command::Abort(args) => abort::run(args),
         Command::KillSwitch(args) => kill_switch::run(args),
         Command::Breaker(args) => breaker::run(args),

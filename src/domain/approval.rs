@@ -74,24 +74,59 @@ pub enum MayNot {
     },
 }
 
-/// Whether `person` may approve or refuse under `spec`. `requester` is whoever asked for the plan,
-/// when a person did.
+/// Whether `person` may approve, refuse or put off a plan of these actions under `spec`. `requester`
+/// is whoever asked for the plan, when a person did.
 ///
 /// # Errors
 /// Why not.
-pub fn may_decide(
+pub fn may_decide<'a>(
     spec: &ApprovalSpec,
+    actions: impl IntoIterator<Item = &'a str>,
     person: &Person,
     requester: Option<&str>,
 ) -> Result<(), MayNot> {
-    let listed = spec.approvers.is_empty()
-        || spec.approvers.iter().any(|group| person.groups.contains(group));
-    if !listed {
-        let (name, groups) = (person.name.clone(), spec.approvers.clone());
-        return Err(MayNot::NotListed { name, groups });
+    let mut lists: Vec<_> = actions.into_iter().map(|it| approvers(spec, it)).collect();
+    if lists.is_empty() {
+        lists.push(&spec.approvers);
+    }
+    for groups in lists {
+        if !groups.is_empty() && !groups.iter().any(|group| person.groups.contains(group)) {
+            let (name, groups) = (person.name.clone(), groups.to_vec());
+            return Err(MayNot::NotListed { name, groups });
+        }
     }
     if spec.four_eyes && spec.quorum <= 1 && requester == Some(person.name.as_str()) {
         return Err(MayNot::Requester { name: person.name.clone() });
     }
     Ok(())
+}
+
+/// The groups that may decide on this action; empty means every approver.
+pub fn approvers<'a>(spec: &'a ApprovalSpec, action: &str) -> &'a [String] {
+    spec.by_action.get(action).unwrap_or(&spec.approvers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member_of(groups: &[&str]) -> Person {
+        let groups = groups.iter().map(|&group| group.to_owned()).collect();
+        Person { name: "eve".to_owned(), groups, path: "api/token".to_owned() }
+    }
+
+    #[test]
+    fn an_action_may_ask_for_other_people_and_a_plan_for_people_who_may_each() {
+        let mut spec = ApprovalSpec { approvers: vec!["sre".to_owned()], ..Default::default() };
+        spec.by_action.insert("scale".to_owned(), vec!["platform".to_owned()]);
+        let may = |actions: &[&str], groups: &[&str]| {
+            may_decide(&spec, actions.iter().copied(), &member_of(groups), None).is_ok()
+        };
+        assert!(may(&["rollback"], &["sre"]) && !may(&["rollback"], &["platform"]));
+        assert!(may(&["scale"], &["platform"]) && !may(&["scale"], &["sre"]));
+        assert!(may(&["rollback", "scale"], &["sre", "platform"]));
+        assert!(!may(&["rollback", "scale"], &["sre"]) && !may(&["rollback", "scale"], &[]));
+        // Nothing is planned yet: those of the policy.
+        assert!(may(&[], &["sre"]) && !may(&[], &["platform"]));
+    }
 }

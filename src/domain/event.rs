@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Impossible;
 use super::alert::{Alert, Delivery};
+use super::conversation::{Click, Subject};
 use super::diagnosis::Finding;
 use super::facts::{Facts, Target, TargetQuery};
 use super::gate::{Ruling, Verdict};
@@ -61,6 +62,38 @@ pub enum Event {
         by: Person,
         /// Why.
         reason: String,
+    },
+
+    /// Somebody asked for something in Slack: durable before Slack is answered. Stream
+    /// `conversation`.
+    ClickReceived {
+        /// What.
+        click: Box<Click>,
+    },
+    /// What somebody asked for was carried out, or could not be. Stream `conversation`.
+    ClickAnswered {
+        /// Which.
+        key: String,
+        /// What came of it.
+        answer: String,
+    },
+    /// A message stands in a channel. Stream `conversation`.
+    MessagePosted {
+        /// What it is about.
+        about: Subject,
+        /// The channel.
+        channel: String,
+        /// Its name there.
+        ts: String,
+    },
+    /// The story of something was told up to here. Stream `conversation`.
+    StoryTold {
+        /// Of what.
+        about: Subject,
+        /// How many of the incident's events.
+        version: u64,
+        /// The end is told, and the message shows it.
+        settled: bool,
     },
 
     /// An episode began that a policy answers.
@@ -173,6 +206,17 @@ pub enum Event {
     ApprovalExpired {
         /// Which plan.
         digest: Digest,
+    },
+    /// A person puts the question off. Until then nothing is done and nobody is called; then it is
+    /// looked at again and asked anew.
+    Snoozed {
+        /// Who.
+        by: Person,
+        /// Until when.
+        until: Timestamp,
+        /// Why, when they said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// A person wants it stopped.
     AbortRequested {
@@ -289,6 +333,10 @@ impl Event {
             Self::AlertsCorrelated { .. } => "AlertsCorrelated",
             Self::KillSwitchSet { .. } => "KillSwitchSet",
             Self::BreakerReset { .. } => "BreakerReset",
+            Self::ClickReceived { .. } => "ClickReceived",
+            Self::ClickAnswered { .. } => "ClickAnswered",
+            Self::MessagePosted { .. } => "MessagePosted",
+            Self::StoryTold { .. } => "StoryTold",
             Self::IncidentOpened { .. } => "IncidentOpened",
             Self::AlertAttached { .. } => "AlertAttached",
             Self::AlertResolved { .. } => "AlertResolved",
@@ -304,6 +352,7 @@ impl Event {
             Self::ApprovalRefused { .. } => "ApprovalRefused",
             Self::DecisionDenied { .. } => "DecisionDenied",
             Self::ApprovalExpired { .. } => "ApprovalExpired",
+            Self::Snoozed { .. } => "Snoozed",
             Self::AbortRequested { .. } => "AbortRequested",
             Self::StepStarted { .. } => "StepStarted",
             Self::StepFinished { .. } => "StepFinished",

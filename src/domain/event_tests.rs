@@ -157,7 +157,7 @@ fn every_ruling_and_impossible_reason_is_read_back() {
 #[test]
 fn streams_have_one_name_each() {
     let incident = Stream::Incident(crate::domain::testing::incident_id(1));
-    for stream in [Stream::Intake, Stream::Control, incident] {
+    for stream in [Stream::Intake, Stream::Control, Stream::Conversation, incident] {
         assert_eq!(Stream::parse(&stream.name()), Some(stream));
     }
     assert_eq!(Stream::parse("incident/../control"), None);

@@ -40,6 +40,7 @@ struct Budget {
     late_yeses: u8,
     no: u8,
     aborts: u8,
+    snoozes: u8,
     resolved: u8,
     misses: u8,
 }
@@ -133,7 +134,8 @@ impl Node {
         let counts = (it.version, it.looks, it.fallback, it.applied, it.stale, &it.escalated);
         let mut hasher = DefaultHasher::new();
         (gates, ruling, digest, finding, facts, asked, counts).hash(&mut hasher);
-        (&it.generations, it.started, it.abort.is_some(), self.now).hash(&mut hasher);
+        let snoozed = it.snooze.as_ref().map(|snooze| snooze.until);
+        (&it.generations, it.started, it.abort.is_some(), snoozed, self.now).hash(&mut hasher);
         format!("{:?}", self.world).hash(&mut hasher);
         hasher.finish()
     }
@@ -372,6 +374,12 @@ fn outside(node: &Node) -> Vec<Node> {
         let (by, reason) = (person("alice"), "no".to_owned());
         nodes.push(stopped.with([Event::AbortRequested { by, reason }]));
     }
+    if let Some(put_off) = node.spend(|left| &mut left.snoozes) {
+        // Also where it comes too late.
+        let until = node.now + SignedDuration::from_hours(2);
+        let by = person("bob");
+        nodes.push(put_off.with([Event::Snoozed { by, until, reason: None }]));
+    }
     let question = node.incident.question.as_ref();
     let Some(digest) = question.map(|question| question.digest) else { return nodes };
     let asking = matches!(node.incident.phase, Phase::Asking);
@@ -464,13 +472,14 @@ fn spec(mode: &str, quorum: u32, steps: usize) -> PolicySpec {
 }
 
 /// What can go wrong, each once.
-const ADVERSITIES: [fn(&mut Budget) -> &mut u8; 10] = [
+const ADVERSITIES: [fn(&mut Budget) -> &mut u8; 11] = [
     |left| &mut left.foreign_changes,
     |left| &mut left.outages,
     |left| &mut left.holds,
     |left| &mut left.unclear_steps,
     |left| &mut left.misses,
     |left| &mut left.aborts,
+    |left| &mut left.snoozes,
     |left| &mut left.resolved,
     |left| &mut left.unclear_causes,
     |left| &mut left.late_yeses,

@@ -4,6 +4,7 @@
 
 use jiff::Timestamp;
 
+use super::conversation::Subject;
 use super::diagnosis::{Conclusion, Finding};
 use super::event::{Event, IgnoredBecause, Outcome};
 use super::gate::{Ruling, Stand, Verdict};
@@ -34,6 +35,20 @@ fn words(event: &Event) -> String {
         }
         Event::BreakerReset { policy, by, reason } => {
             format!("{} trusts policy `{policy}` again: {reason}", by.name)
+        }
+        Event::ClickReceived { click } => {
+            let about = click.wish.incident().map_or_else(String::new, |id| format!(" ({id})"));
+            format!("slack:{} asks to {}{about}", click.user, click.wish.verb())
+        }
+        Event::ClickAnswered { answer, .. } => format!("answered: {answer}"),
+        Event::MessagePosted { about, channel, .. } => {
+            format!("channel {channel} was told of {}", subject(about))
+        }
+        Event::StoryTold { about, settled: true, .. } => {
+            format!("the whole story of {} is told", subject(about))
+        }
+        Event::StoryTold { about, version, .. } => {
+            format!("the story of {} is told up to its event {version}", subject(about))
         }
         Event::IncidentOpened { alert, policy, target, .. } => {
             let target = match target {
@@ -79,6 +94,10 @@ fn words(event: &Event) -> String {
             format!("{} tried to {attempt} and may not: {why}", by.name)
         }
         Event::ApprovalExpired { .. } => "nobody answered in time".to_owned(),
+        Event::Snoozed { by, until, reason } => {
+            let why = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+            format!("{} put it off until {}{why}", by.name, clock(*until))
+        }
         Event::AbortRequested { by, reason } => format!("{} wants it stopped: {reason}", by.name),
         Event::PlanStale { why } => format!("the plan is stale: {why}"),
         Event::StepStarted { step, attempt: 1, .. } => format!("step {} started", step + 1),
@@ -112,6 +131,13 @@ fn words(event: &Event) -> String {
             format!("`{to}` could not be told: {why}")
         }
         Event::IncidentClosed { outcome, reason } => format!("{}: {reason}", outcome.name()),
+    }
+}
+
+fn subject(about: &Subject) -> String {
+    match about {
+        Subject::Incident(id) => format!("incident {id}"),
+        Subject::Storm => "a storm".to_owned(),
     }
 }
 
@@ -183,12 +209,15 @@ pub fn standing(incident: &Incident) -> String {
             "it is being looked at".to_owned()
         }
         Phase::Gating => "the gates are being asked".to_owned(),
-        Phase::Held { until } => match &incident.gates {
-            Some(gates) if matches!(gates.ruling, Ruling::Hold { .. }) => {
+        Phase::Held { until } => match (&incident.snooze, &incident.gates) {
+            (Some(snooze), _) => {
+                format!("{} put it off until {}", snooze.by.name, clock(snooze.until))
+            }
+            (None, Some(gates)) if matches!(gates.ruling, Ruling::Hold { .. }) => {
                 let ruling = Ruling::Hold { until: *until };
                 format!("it is {}", words_of_ruling(ruling, &gates.verdicts))
             }
-            Some(_) | None => format!("it is held until {}", clock(*until)),
+            (None, _) => format!("it is held until {}", clock(*until)),
         },
         Phase::Asking => "it waits for approval".to_owned(),
         Phase::Executing { step, .. } => format!("step {} is being carried out", step + 1),

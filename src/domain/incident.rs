@@ -70,6 +70,8 @@ pub struct Incident {
     pub escalated: Vec<usize>,
     /// A person wants it stopped.
     pub abort: Option<Abort>,
+    /// A person put the question off; absent once it was looked at again.
+    pub snooze: Option<Snooze>,
     /// Where it stands.
     pub phase: Phase,
 }
@@ -118,6 +120,15 @@ pub struct Abort {
     pub by: Person,
     /// Why.
     pub reason: String,
+}
+
+/// A person's wish to be asked later.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snooze {
+    /// Who.
+    pub by: Person,
+    /// Until when.
+    pub until: Timestamp,
 }
 
 /// The events of a stream do not make an incident.
@@ -174,8 +185,14 @@ impl Incident {
             started: None,
             escalated: Vec::new(),
             abort: None,
+            snooze: None,
             phase: Phase::Locating,
         })
+    }
+
+    /// Whether it waits, for people or for gates, so that it can wait longer.
+    pub fn may_be_snoozed(&self) -> bool {
+        matches!(self.phase, Phase::Asking | Phase::Held { .. })
     }
 
     /// Takes one more event.
@@ -206,6 +223,7 @@ impl Incident {
             Event::FactsCollected { facts } => {
                 self.facts = Some((**facts).clone());
                 self.looks += 1;
+                self.snooze = None;
                 self.phase = Phase::Diagnosing;
             }
             Event::CauseFound { finding } => {
@@ -252,6 +270,18 @@ impl Incident {
                         // The last look before the change: facts and gates once more.
                         self.observe_anew();
                     }
+                }
+            }
+            Event::Snoozed { by, until, .. } => {
+                // One that comes too late puts nothing off.
+                if self.may_be_snoozed() {
+                    self.snooze = Some(Snooze { by: by.clone(), until: *until });
+                    // The question is asked anew, over fresh facts; so is every yes to it.
+                    self.question = None;
+                    if let Some(gates) = &mut self.gates {
+                        gates.held_since = None;
+                    }
+                    self.phase = Phase::Held { until: *until };
                 }
             }
             Event::AbortRequested { by, reason } => {
@@ -313,6 +343,10 @@ impl Incident {
             | Event::AlertsCorrelated { .. }
             | Event::KillSwitchSet { .. }
             | Event::BreakerReset { .. }
+            | Event::ClickReceived { .. }
+            | Event::ClickAnswered { .. }
+            | Event::MessagePosted { .. }
+            | Event::StoryTold { .. }
             | Event::IncidentOpened { .. } => {}
         }
     }

@@ -7,12 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::action::Impossible;
 use super::diagnosis::Conclusion;
+use super::escalation;
 use super::event::{Event, Outcome};
 use super::facts::TargetQuery;
 use super::gate::{Ruling, Stand, Verdict};
 use super::incident::{Flight, Incident, Phase};
 use super::plan::Change;
-use super::policy::spec::{ActionSpec, Mode};
+use super::policy::spec::ActionSpec;
 use super::resolution::{Judgement, Progress};
 
 /// What to do next.
@@ -91,7 +92,7 @@ pub fn next(incident: &Incident, now: Timestamp) -> Next<'_> {
     match wanted(incident, now) {
         // People are told in time, whatever else is waited for.
         Next::Wait { until } => {
-            Next::Wait { until: until.into_iter().chain(next_escalation(incident)).min() }
+            Next::Wait { until: until.into_iter().chain(escalation::next(incident)).min() }
         }
         other => other,
     }
@@ -113,7 +114,7 @@ fn wanted(incident: &Incident, now: Timestamp) -> Next<'_> {
         {
             return Next::Record(events);
         }
-        if let Some((level, to)) = due_escalation(incident, now) {
+        if let Some((level, to)) = escalation::due(incident, now) {
             return Next::Tell { level, to };
         }
     }
@@ -151,7 +152,7 @@ fn wanted(incident: &Incident, now: Timestamp) -> Next<'_> {
             let within = incident.policy.spec.verify.within.get();
             Next::Verify { deadline: since.saturating_add(within).unwrap_or(Timestamp::MAX) }
         }
-        Phase::GivenUp { outcome, reason } => match next_escalation(incident) {
+        Phase::GivenUp { outcome, reason } => match escalation::next(incident) {
             Some(until) => Next::Wait { until: Some(until) },
             None => Next::Record(vec![close(*outcome, reason.clone())]),
         },
@@ -190,32 +191,6 @@ fn recovered(incident: &Incident) -> Option<Vec<Event>> {
     }
 }
 
-fn escalates(incident: &Incident) -> bool {
-    incident.policy.spec.mode > Mode::DryRun
-}
-
-fn due_escalation(incident: &Incident, now: Timestamp) -> Option<(usize, &str)> {
-    if !escalates(incident) {
-        return None;
-    }
-    let mut all = incident.policy.spec.escalate.iter().enumerate();
-    let due = all.find(|(level, escalation)| {
-        let at = incident.opened.saturating_add(escalation.after.get());
-        !incident.escalated.contains(level) && at.is_ok_and(|at| at <= now)
-    });
-    due.map(|(level, escalation)| (level, escalation.to.as_str()))
-}
-
-/// When the next escalation is due, if any is left.
-pub fn next_escalation(incident: &Incident) -> Option<Timestamp> {
-    if !escalates(incident) {
-        return None;
-    }
-    let all = incident.policy.spec.escalate.iter().enumerate();
-    let left = all.filter(|(level, _)| !incident.escalated.contains(level));
-    left.filter_map(|(_, it)| incident.opened.saturating_add(it.after.get()).ok()).min()
-}
-
 fn plan_cause(incident: &Incident) -> Next<'_> {
     let cause = incident.finding.as_ref().and_then(|finding| match &finding.conclusion {
         Conclusion::Cause { name } => Some(name),
@@ -248,6 +223,10 @@ fn plan_fallback(incident: &Incident) -> Next<'_> {
 fn held(incident: &Incident, until: Timestamp, now: Timestamp) -> Next<'_> {
     // The clock was set back since: what was to be asked again soon would be in hours.
     let until = if incident.seen_later(now) { now } else { until };
+    if incident.snooze.is_some() {
+        // What was seen before a person slept on it is old.
+        return if now < until { Next::Wait { until: Some(until) } } else { Next::Observe };
+    }
     let conclusion = incident.finding.as_ref().map(|finding| &finding.conclusion);
     let undecided = incident.proposal.is_none() || incident.looks > 0;
     match conclusion {
@@ -475,7 +454,7 @@ fn fall_back(incident: &Incident, outcome: Outcome, reason: String) -> Event {
 
 /// Ends the incident, or keeps it open while people are still to be told.
 fn give_up(incident: &Incident, outcome: Outcome, reason: String) -> Event {
-    if next_escalation(incident).is_some() && incident.firing() > 0 {
+    if escalation::next(incident).is_some() && incident.firing() > 0 {
         Event::GivenUp { outcome, reason }
     } else {
         close(outcome, reason)

@@ -5,9 +5,12 @@ pub mod action;
 pub mod alert;
 pub mod approval;
 pub mod authority;
+pub mod briefing;
 pub mod check;
 pub mod claim;
+pub mod conversation;
 pub mod diagnosis;
+pub mod escalation;
 pub mod event;
 #[cfg(test)]
 mod exhaustive;

@@ -5,12 +5,18 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::alert::{Alert, AlertStatus};
-use super::event::{Event, Person, PolicySnapshot};
+use super::diagnosis::{Conclusion, Finding};
+use super::event::{Event, Person, PolicySnapshot, Preview};
 use super::facts::{
     Autoscaler, Container, ContainerState, Fact, Facts, Kind, Pod, Replicas, Revision,
-    RevisionHealth, Rollout, RolloutState, Strategy, Target, TargetBy, TargetQuery, Workload,
+    RevisionHealth, Rollout, RolloutState, Strategy, Target, TargetBy, TargetQuery, Termination,
+    Workload,
 };
+use super::gate::evidence::Evidence;
+use super::gate::{Gate, Ruling, Stand, Verdict};
 use super::id::{Digest, Fingerprint, IncidentId};
+use super::incident::Incident;
+use super::period::Period;
 use super::plan::{Change, Expected, PatchChange, Plan, Step};
 use super::policy::spec::{ActionSpec, CauseSpec, Mode, PolicySpec, TargetSpec};
 use super::quantity::Quantity;
@@ -310,4 +316,75 @@ pub fn apply(patch: &Value, object: &mut Value, strategic: bool) {
         }
         (value, object) => *object = value.clone(),
     }
+}
+
+/// An incident with everything that a person may want to read, up to the question to people.
+pub fn asked_incident(quorum: u32) -> Incident {
+    let mut spec = policy(vec![action(json!({"restart": {}}))]);
+    spec.mode = Mode::Approval;
+    spec.runbook = Some("https://runbooks.example.com/agent-down?a=1&b=2".to_owned());
+    spec.approval.approvers = vec!["sre".to_owned()];
+    spec.approval.quorum = quorum;
+    spec.on_failure = vec![action(json!({"escalate": {"to": "oncall"}}))];
+    spec.escalate =
+        vec![serde_json::from_value(json!({"after": "15m", "to": "oncall"})).expect("escalation")];
+    let mut opened = opened(1, "agent-down", spec);
+    if let Event::IncidentOpened { alert, .. } = &mut opened {
+        let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        alert.labels.extend([label("severity", "critical"), label("namespace", NAMESPACE)]);
+        let summary = label("summary", "The agent does not answer. <!channel> *look*");
+        alert.annotations.extend([summary, label("dashboard_url", "javascript:alert(1)")]);
+        "https://prometheus.example.com/graph?g0.expr=up".clone_into(&mut alert.generator_url);
+    }
+    let mut incident = Incident::open(&incident_id(1), NOW, &opened).expect("it opens");
+    let mut seen = workload(Kind::Deployment, "agent");
+    seen.replicas.ready = 1;
+    let mut failing = pod("agent-1");
+    let mut container = container("agent");
+    container.restarts = 4;
+    let ended = Termination {
+        reason: "OOMKilled".to_owned(),
+        exit_code: 137,
+        finished: Some(ago(2)),
+        message: String::new(),
+    };
+    container.last_terminated = Some(ended);
+    failing.containers = vec![container];
+    seen.pods = known(vec![failing, pod("agent-2")]);
+    seen.logs = unknown("the kubelet does not answer");
+    let facts = facts([seen]);
+    let steps = super::action::plan(
+        &[action(json!({"restart": {}}))],
+        &facts,
+        super::action::Stamp { time: NOW },
+    );
+    let plan = plan_of(steps.expect("a restart"));
+    let digest = plan.digest();
+    let diff = "@@ -1,3 +1,3 @@\n metadata:\n-  a: <old> & `x`\n+  a: new\n".to_owned();
+    let finding = Finding {
+        conclusion: Conclusion::Cause { name: "otherwise".to_owned() },
+        considered: Vec::new(),
+    };
+    let verdict = |gate, stand, evidence| Verdict { gate, stand, evidence };
+    let storm = Evidence::Storm { incidents: 21, within: Period::from_mins(5), limit: 20 };
+    let events = [
+        Event::TargetsFound { targets: vec![target(Kind::Deployment, "agent")] },
+        Event::FactsCollected { facts: Box::new(facts) },
+        Event::CauseFound { finding },
+        Event::PlanProposed {
+            plan: Box::new(plan),
+            digest,
+            previews: vec![Preview { diff, changes: Vec::new() }],
+        },
+        Event::GateDecided {
+            digest,
+            ruling: Ruling::Ask,
+            verdicts: vec![verdict(Gate::Storm, Stand::Ask, storm)],
+        },
+        Event::ApprovalRequested { digest, expires: later(1800), quorum },
+    ];
+    for event in &events {
+        incident.apply(NOW, event);
+    }
+    incident
 }

@@ -117,7 +117,7 @@ impl Board {
                 self.correlated = self.correlated.max(*through);
             }
             (Stream::Incident(id), event) => self.note_incident(id, recorded.at, event),
-            (Stream::Intake | Stream::Control, _) => {}
+            (Stream::Intake | Stream::Control | Stream::Conversation, _) => {}
         }
     }
 

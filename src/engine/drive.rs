@@ -230,7 +230,7 @@ impl<'a> Hand<'a> {
 
     /// A wait never reaches beyond the next escalation.
     fn sooner(&self, until: Option<Timestamp>) -> Option<Timestamp> {
-        let escalation = lifecycle::next_escalation(&self.incident);
+        let escalation = crate::domain::escalation::next(&self.incident);
         [until, escalation].into_iter().flatten().min()
     }
 

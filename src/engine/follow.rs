@@ -303,7 +303,7 @@ async fn append(
                 Some(Stream::Incident(id)) => {
                     opened_before.insert(id);
                 }
-                Some(Stream::Intake | Stream::Control) | None => {
+                Some(Stream::Intake | Stream::Control | Stream::Conversation) | None => {
                     return Err(EngineError::Stopped(format!("unexpected conflict on {stream}")));
                 }
             },

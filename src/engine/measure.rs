@@ -87,6 +87,11 @@ impl Measures {
             | Event::AlertsCorrelated { .. }
             | Event::KillSwitchSet { .. }
             | Event::BreakerReset { .. }
+            | Event::ClickReceived { .. }
+            | Event::ClickAnswered { .. }
+            | Event::MessagePosted { .. }
+            | Event::StoryTold { .. }
+            | Event::Snoozed { .. }
             | Event::AlertAttached { .. }
             | Event::AlertResolved { .. }
             | Event::TargetsFound { .. }

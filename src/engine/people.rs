@@ -11,6 +11,7 @@ use crate::domain::event::{Event, Person, Stream};
 use crate::domain::id::{Digest, IncidentId};
 use crate::domain::incident::{Incident, Phase};
 use crate::domain::lifecycle;
+use crate::domain::period::Period;
 use crate::journal::{AppendError, Batch, Expect, codec};
 
 use super::collect::{self, CollectError};
@@ -47,6 +48,14 @@ pub enum DecisionError {
     /// It asks nothing.
     #[error("incident `{id}` does not wait for approval: it is {phase}")]
     NotAsked {
+        /// Which.
+        id: IncidentId,
+        /// Where it stands.
+        phase: &'static str,
+    },
+    /// It is under way: there is nothing to put off.
+    #[error("incident `{id}` does not wait for anybody: it is {phase}")]
+    NotWaiting {
         /// Which.
         id: IncidentId,
         /// Where it stands.
@@ -138,6 +147,57 @@ impl Engine {
             let events = lifecycle::refused(digest, by.clone(), reason.clone());
             if self.append(&incident, &events).await? {
                 return Ok(Decided::Noted(Box::new(self.incident(id).await?)));
+            }
+        }
+        Err(DecisionError::Busy(id.clone()))
+    }
+
+    /// Puts the question off: nothing is done and nobody is called before. No time at all ends an
+    /// earlier snooze.
+    ///
+    /// # Errors
+    /// Why it was not noted.
+    pub async fn snooze(
+        &self,
+        id: &IncidentId,
+        by: Person,
+        length: Period,
+        reason: Option<String>,
+    ) -> Result<Decided, DecisionError> {
+        let until = self.shared.after(length.get());
+        for _ in 0..TRIES {
+            let incident = self.open_incident(id).await?;
+            if !incident.may_be_snoozed() {
+                let phase = incident.phase.name();
+                return Err(DecisionError::NotWaiting { id: id.clone(), phase });
+            }
+            // To make others wait is authorised like refusing: it keeps a remediation from happening.
+            self.authorise(&incident, &by, "put it off").await?;
+            let event = Event::Snoozed { by: by.clone(), until, reason: reason.clone() };
+            if self.append(&incident, &[event]).await? {
+                return Ok(Decided::Noted(Box::new(self.incident(id).await?)));
+            }
+        }
+        Err(DecisionError::Busy(id.clone()))
+    }
+
+    /// Notes on the incident that somebody tried to decide who may not.
+    ///
+    /// # Errors
+    /// When there is no such open incident, or the journal does not take it.
+    pub async fn denied(
+        &self,
+        id: &IncidentId,
+        by: Person,
+        attempt: &str,
+        why: &str,
+    ) -> Result<(), DecisionError> {
+        let (attempt, why) = (attempt.to_owned(), why.to_owned());
+        let event = Event::DecisionDenied { by, attempt, why };
+        for _ in 0..TRIES {
+            let incident = self.open_incident(id).await?;
+            if self.append(&incident, std::slice::from_ref(&event)).await? {
+                return Ok(());
             }
         }
         Err(DecisionError::Busy(id.clone()))
@@ -238,7 +298,9 @@ impl Engine {
     ) -> Result<(), DecisionError> {
         // No person asks for a plan yet: alerts do.
         let requester = None;
-        match approval::may_decide(&incident.policy.spec.approval, by, requester) {
+        let steps = incident.proposal.iter().flat_map(|proposal| &proposal.plan.steps);
+        let actions = steps.map(|step| step.action.as_str());
+        match approval::may_decide(&incident.policy.spec.approval, actions, by, requester) {
             Ok(()) => Ok(()),
             Err(why) => {
                 let event = Event::DecisionDenied {

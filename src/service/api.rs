@@ -13,7 +13,8 @@ use crate::engine::{self, DecisionError, Engine, EngineError, Summary};
 use crate::http::api::{
     AbortRequest, ApiError, ApproveRequest, AuditEntry, AuditFilter, AuditPage, Decided,
     HistoryLine, IncidentDetail, IncidentFilter, IncidentList, IncidentSummary, Incidents,
-    KillSwitch, KillSwitchRequest, ProposalView, RefuseRequest, ResetRequest, StateFilter, Waiting,
+    KillSwitch, KillSwitchRequest, ProposalView, RefuseRequest, ResetRequest, SnoozeRequest,
+    StateFilter, Waiting,
 };
 use crate::journal::codec::{self, Recorded};
 use crate::journal::{Entry, Order, Search};
@@ -59,7 +60,7 @@ fn refused(error: DecisionError) -> ApiError {
             ApiError::NotFound { what: "incident", name: id.to_string() }
         }
         DecisionError::Over { .. } => ApiError::Over(text),
-        DecisionError::NotAsked { .. } => ApiError::NotNow(text),
+        DecisionError::NotAsked { .. } | DecisionError::NotWaiting { .. } => ApiError::NotNow(text),
         DecisionError::MayNot(_) => ApiError::MayNot(text),
         DecisionError::Stale(now) => ApiError::Stale { now: proposal(&now).map(Box::new) },
         DecisionError::Unconfirmed(_) | DecisionError::Busy(_) => ApiError::NotNow(text),
@@ -230,6 +231,19 @@ impl Incidents for Desk {
         })
     }
 
+    fn snooze(
+        &self,
+        by: Person,
+        id: IncidentId,
+        request: SnoozeRequest,
+    ) -> BoxFuture<'_, Result<Decided, ApiError>> {
+        Box::pin(async move {
+            let reason = request.reason.map(String::from);
+            let decided = self.engine.snooze(&id, by, request.length.get(), reason).await;
+            self.decided(decided).await
+        })
+    }
+
     fn abort(
         &self,
         by: Person,
@@ -330,7 +344,7 @@ pub async fn audit_page(
                 }
                 known.get(id)
             }
-            Stream::Intake | Stream::Control => None,
+            Stream::Intake | Stream::Control | Stream::Conversation => None,
         };
         if fits_audit(filter, about) {
             entries.push(audit_entry(entry, &recorded, about)?);

@@ -14,7 +14,7 @@ use orderly::domain::policy::spec::Mode;
 use orderly::http::api::{
     AbortRequest, ApiError, ApproveRequest, AuditEntry, AuditFilter, AuditPage, Decided,
     IncidentDetail, IncidentFilter, IncidentList, IncidentSummary, Incidents, KillSwitch,
-    KillSwitchRequest, ProposalView, RefuseRequest, ResetRequest, Waiting,
+    KillSwitchRequest, ProposalView, RefuseRequest, ResetRequest, SnoozeRequest, Waiting,
 };
 use orderly::http::status::{Check, Health, JournalStatus, Readiness, Status};
 
@@ -125,6 +125,11 @@ impl Incidents for House {
 
     fn refuse(&self, by: Person, id: IncidentId, request: RefuseRequest) -> Answer<'_, Decided> {
         let what = format!("refuse: {}", request.reason);
+        Box::pin(async move { self.decide(&what, by, &id, true) })
+    }
+
+    fn snooze(&self, by: Person, id: IncidentId, request: SnoozeRequest) -> Answer<'_, Decided> {
+        let what = format!("snooze for {}", request.length);
         Box::pin(async move { self.decide(&what, by, &id, true) })
     }
 

@@ -1,7 +1,8 @@
 //! From an alert to a verified change: the stories that the demo tells, on a clock of their own.
 
 use jiff::SignedDuration;
-use orderly::domain::event::Outcome;
+use orderly::clock::Clock as _;
+use orderly::domain::event::{Outcome, Person};
 use orderly::sandbox::{Fault, FaultMatch, FaultOutcome, QueryAnswer, QueryMatch, View};
 
 use crate::world::World;
@@ -214,4 +215,49 @@ async fn the_kill_switch_stops_a_plan_between_two_steps() {
     assert_eq!(outcome, Outcome::Failed, "{reason}");
     assert!(reason.contains("step 2 failed: ada turned the kill switch on"), "{reason}");
     assert_eq!(changes, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_that_is_put_off_calls_nobody_and_is_asked_anew() {
+    let world = World::start(&[high_error_rate("approval")]).await;
+    errors_follow_the_bad_version(&world);
+    let alert = world.fire(FIRING).await;
+    let asked = world.until_phase(&alert, "waiting-for-approval").await;
+    let first = asked.question.expect("a question").expires;
+
+    let outsider = Person { groups: Vec::new(), ..World::person("eve") };
+    let hour = || "3h".parse().expect("a time");
+    let denied = world.engine.snooze(&asked.id, outsider, hour(), None).await;
+    assert!(denied.is_err(), "who may not decide may not make others wait");
+    world.engine.snooze(&asked.id, World::person("ada"), hour(), None).await.expect("noted");
+    let asleep = world.incident(&alert).await.expect("it is open");
+    assert_eq!((asleep.phase.name(), asleep.question), ("held", None));
+
+    // Nobody is called at the policy's two hours, and the old question does not lapse.
+    world.pass(SignedDuration::from_mins(170)).await;
+    let kinds = world.kinds(&alert).await;
+    assert!(!kinds.contains(&"Escalated") && !kinds.contains(&"ApprovalExpired"), "{kinds:?}");
+    let yes = world.engine.approve(&asked.id, World::person("ada"), None, None).await;
+    assert!(yes.is_err(), "nothing is asked, so nothing is agreed to");
+
+    let again = world.until_phase(&alert, "waiting-for-approval").await;
+    assert!(again.question.expect("a question").expires > first);
+    let kinds = world.kinds(&alert).await;
+    let looks = kinds.iter().filter(|kind| **kind == "FactsCollected").count();
+    assert!(looks >= 2, "it is asked over fresh facts: {kinds:?}");
+    world.until("the call", async |world| world.kinds(&alert).await.contains(&"Escalated")).await;
+
+    // A snooze of no time ends one.
+    world.engine.snooze(&asked.id, World::person("ada"), hour(), None).await.expect("noted");
+    let now = "0s".parse().expect("a time");
+    world.engine.snooze(&asked.id, World::person("ada"), now, None).await.expect("noted");
+    let before = world.clock.now();
+    let asked = world.until_phase(&alert, "waiting-for-approval").await;
+    assert!(world.clock.now().duration_since(before) < SignedDuration::from_mins(1));
+
+    world.engine.approve(&asked.id, World::person("ada"), None, None).await.expect("noted");
+    world.until_phase(&alert, "verifying").await;
+    let late = world.engine.snooze(&asked.id, World::person("ada"), hour(), None).await;
+    let late = late.expect_err("it is under way").to_string();
+    assert!(late.contains("verifying"), "{late}");
 }

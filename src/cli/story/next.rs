@@ -23,6 +23,9 @@ pub fn section(page: &mut Page, incident: &Incident) {
         }
         Phase::Held { until } => {
             page.line(&format!("it is looked at again at {}", clock(*until)));
+            if incident.snooze.is_some() {
+                page.line(&format!("orderly snooze {id} --for 0s   (asks again at once)"));
+            }
             page.line(&abort);
         }
         Phase::Asking => {
@@ -34,6 +37,7 @@ pub fn section(page: &mut Page, incident: &Incident) {
                 page.line(&format!("orderly approve {id} --digest {digest}"));
             }
             page.line(&refuse);
+            page.line(&format!("orderly snooze {id} --for 1h"));
         }
         Phase::Executing { .. } => {
             page.line("the steps are carried out, then the resolution is verified");

@@ -155,6 +155,8 @@ pub enum Stream {
     Intake,
     /// What people set for the whole service.
     Control,
+    /// What is said with people elsewhere.
+    Conversation,
     /// One incident.
     Incident(IncidentId),
 }
@@ -165,6 +167,7 @@ impl Stream {
         match self {
             Self::Intake => "intake".to_owned(),
             Self::Control => "control".to_owned(),
+            Self::Conversation => "conversation".to_owned(),
             Self::Incident(id) => format!("incident/{id}"),
         }
     }
@@ -174,6 +177,7 @@ impl Stream {
         match name {
             "intake" => Some(Self::Intake),
             "control" => Some(Self::Control),
+            "conversation" => Some(Self::Conversation),
             other => other.strip_prefix("incident/")?.parse().ok().map(Self::Incident),
         }
     }

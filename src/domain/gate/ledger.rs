@@ -89,6 +89,7 @@ impl Ledger {
                     }
                 }
             }
+            Stream::Conversation => {}
             Stream::Control => match event {
                 Event::KillSwitchSet { on: true, by, reason } => {
                     let (by, reason) = (by.clone(), reason.clone());

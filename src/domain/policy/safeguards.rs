@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::checks::{Checks, LONGEST};
 use super::compiled::Names;
 use super::problem::{FieldPath, Problem};
-use super::spec::{FreezeSpec, Mode, PolicySpec, QuerySpec};
+use super::spec::{ActionSpec, FreezeSpec, Mode, PolicySpec, QuerySpec};
 use crate::domain::gate::rails::GuardRails;
 use crate::domain::nearest::nearest;
 use crate::domain::period::Period;
@@ -96,8 +96,26 @@ impl Checks<'_> {
             self.error("range", &path.key("quorum"), message);
         }
         self.period(approval.expires_after, Period::from_secs(30), &path.key("expiresAfter"));
-        for (index, group) in approval.approvers.iter().enumerate() {
-            let path = path.key("approvers").index(index);
+        self.groups(&approval.approvers, &path.key("approvers"));
+        for (action, groups) in &approval.by_action {
+            let path = path.key("byAction").key(action);
+            if !ActionSpec::NAMES.contains(&action.as_str()) {
+                let message = format!("there is no action `{action}`");
+                let help = nearest(action, ActionSpec::NAMES);
+                self.push(Problem::error("action", path.clone(), message).maybe_help(help));
+            }
+            if groups.is_empty() {
+                let message = "without a group nobody could be meant";
+                let help = "name a group, or leave the action out";
+                self.push(Problem::error("range", path.clone(), message).help(help));
+            }
+            self.groups(groups, &path);
+        }
+    }
+
+    fn groups(&mut self, groups: &[String], path: &FieldPath) {
+        for (index, group) in groups.iter().enumerate() {
+            let path = path.index(index);
             if let Some(known) = &self.names.groups
                 && !known.contains(group)
             {

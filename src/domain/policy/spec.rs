@@ -291,6 +291,10 @@ pub struct FreezeSpec {
 pub struct ApprovalSpec {
     /// Groups of the configuration whose members may approve; empty means every approver.
     pub approvers: Vec<String>,
+    /// Groups for plans with certain actions, by the action's name (`rollback`, `scale`, ...), in
+    /// place of `approvers`. Who decides on a plan with several actions may decide on each.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_action: BTreeMap<String, Vec<String>>,
     /// How many different people. Default 1.
     pub quorum: u32,
     /// When the question lapses. Default 30m.
@@ -303,6 +307,7 @@ impl Default for ApprovalSpec {
     fn default() -> Self {
         Self {
             approvers: Vec::new(),
+            by_action: BTreeMap::new(),
             quorum: 1,
             expires_after: Period::from_mins(30),
             four_eyes: false,

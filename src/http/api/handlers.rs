@@ -19,7 +19,7 @@ use super::input::{Body, Filter, MAX_REQUEST_BYTES};
 use super::{
     AbortRequest, Api, ApiError, ApproveRequest, AuditFilter, Decided, IncidentDetail,
     IncidentFilter, IncidentList, Incidents, KillSwitch, KillSwitchRequest, RefuseRequest,
-    ResetRequest,
+    ResetRequest, SnoozeRequest,
 };
 use crate::config::Role;
 use crate::domain::id::IncidentId;
@@ -48,6 +48,7 @@ pub(in crate::http) fn routes() -> Vec<Route> {
         route(Method::GET, "/api/v1/incidents/{id}", view, get(show)),
         route(Method::POST, "/api/v1/incidents/{id}/approve", decide, post(approve)),
         route(Method::POST, "/api/v1/incidents/{id}/refuse", decide, post(refuse)),
+        route(Method::POST, "/api/v1/incidents/{id}/snooze", decide, post(snooze)),
         route(Method::POST, "/api/v1/incidents/{id}/abort", decide, post(abort)),
         route(Method::GET, "/api/v1/kill-switch", view, get(kill_switch)),
         route(Method::POST, "/api/v1/kill-switch", rule, post(set_kill_switch)),
@@ -101,6 +102,15 @@ async fn refuse(
     Body(request): Body<RefuseRequest>,
 ) -> Answer<Decided> {
     answer(api.incidents.refuse(by.person(), incident(&id)?, request)).await
+}
+
+async fn snooze(
+    State(api): State<Arc<Api>>,
+    Extension(by): Extension<Identity>,
+    Path(id): Path<String>,
+    Body(request): Body<SnoozeRequest>,
+) -> Answer<Decided> {
+    answer(api.incidents.snooze(by.person(), incident(&id)?, request)).await
 }
 
 async fn abort(

@@ -22,7 +22,7 @@ pub use types::{
     AbortRequest, ApproveRequest, AuditEntry, AuditFilter, AuditPage, Decided, DigestPrefix,
     HistoryLine, IncidentDetail, IncidentFilter, IncidentList, IncidentSummary, KillSwitch,
     KillSwitchRequest, ParseInputError, ProposalView, Reason, RefuseRequest, ResetRequest,
-    StateFilter, Waiting,
+    SnoozeLength, SnoozeRequest, StateFilter, Waiting,
 };
 
 /// What the API needs from the rest of the house. Every decision comes with the person who takes it;
@@ -45,6 +45,13 @@ pub trait Incidents: Send + Sync + 'static {
         by: Person,
         id: IncidentId,
         request: RefuseRequest,
+    ) -> BoxFuture<'_, Result<Decided, ApiError>>;
+    /// `by` puts the question off.
+    fn snooze(
+        &self,
+        by: Person,
+        id: IncidentId,
+        request: SnoozeRequest,
     ) -> BoxFuture<'_, Result<Decided, ApiError>>;
     /// `by` wants it stopped.
     fn abort(

@@ -11,12 +11,16 @@ use serde_json::Value;
 use crate::domain::event::{Outcome, Preview};
 use crate::domain::id::{Digest, IncidentId};
 use crate::domain::incident::Incident;
+use crate::domain::period::Period;
 use crate::domain::plan::Plan;
 
 /// A reason is a sentence for the journal, not a document.
 const REASON_CHARACTERS: usize = 1000;
 /// 48 bits of a digest: enough not to be met by chance, short enough to be typed.
 const DIGEST_DIGITS: usize = 12;
+
+/// A day: who wants to wait longer wants to refuse.
+const LONGEST_SNOOZE: Period = Period::from_mins(24 * 60);
 
 /// A text that is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +31,9 @@ pub enum ParseInputError {
     /// Of a digest.
     #[error("a digest must be {DIGEST_DIGITS} to 64 hex digits, as `orderly incident show` prints")]
     Digest,
+    /// Of the length of a snooze.
+    #[error("a snooze must last `0s` to `24h`: write for example `30m` or `4h`")]
+    Snooze,
 }
 
 macro_rules! checked_text {
@@ -53,6 +60,47 @@ macro_rules! checked_text {
     )*};
 }
 checked_text!(Reason, DigestPrefix);
+
+/// For how long a question is put off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SnoozeLength(Period);
+
+impl SnoozeLength {
+    /// As a length of time.
+    pub fn get(self) -> Period {
+        self.0
+    }
+}
+
+impl FromStr for SnoozeLength {
+    type Err = ParseInputError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let length: Period = text.parse().map_err(|_| ParseInputError::Snooze)?;
+        if length <= LONGEST_SNOOZE { Ok(Self(length)) } else { Err(ParseInputError::Snooze) }
+    }
+}
+
+impl TryFrom<String> for SnoozeLength {
+    type Error = ParseInputError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<SnoozeLength> for String {
+    fn from(length: SnoozeLength) -> Self {
+        length.0.to_string()
+    }
+}
+
+impl fmt::Display for SnoozeLength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// Why a person decides so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +172,18 @@ pub struct RefuseRequest {
 pub struct AbortRequest {
     /// Why.
     pub reason: Reason,
+}
+
+/// `POST /api/v1/incidents/{id}/snooze`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SnoozeRequest {
+    /// For how long, from now; `0s` asks again at once.
+    #[serde(rename = "for")]
+    pub length: SnoozeLength,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 /// `POST /api/v1/policies/{name}/breaker/reset`.

@@ -333,6 +333,7 @@ impl<S: Stage> Play<S> {
                 }
                 Stream::Intake => "[intake] ".to_owned(),
                 Stream::Control => "[control] ".to_owned(),
+                Stream::Conversation => "[conversation] ".to_owned(),
             };
             self.teller.event(recorded.at, &of, &recorded.event);
         }

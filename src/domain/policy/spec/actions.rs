@@ -28,6 +28,10 @@ pub enum ActionSpec {
 }
 
 impl ActionSpec {
+    /// The name of each, as it is written in a policy.
+    pub const NAMES: [&'static str; 6] =
+        ["restart", "scale", "rollback", "setResources", "setProbe", "escalate"];
+
     /// The name as it is written in a policy.
     pub const fn name(&self) -> &'static str {
         match self {
