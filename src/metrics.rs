@@ -7,7 +7,7 @@ mod process;
 
 pub use labels::{
     DecisionLabels, GateLabels, KubernetesLabels, OutcomeLabels, QueueLabels, Repair, RepairLabels,
-    StateLabels, StatusLabels, StepLabels, WebhookLabels, WebhookOutcome,
+    SlackLabels, StateLabels, StatusLabels, StepLabels, WebhookLabels, WebhookOutcome,
 };
 
 use std::time::Duration;
@@ -67,6 +67,9 @@ pub struct Metrics {
     bad_policies: Gauge,
     policies_loaded_at: Gauge<f64, std::sync::atomic::AtomicU64>,
     kill_switch: Gauge,
+    slack_calls: Family<SlackLabels, Counter>,
+    slack_clicks: Family<OutcomeLabels, Counter>,
+    slack_connections: Gauge,
 }
 
 impl Metrics {
@@ -139,6 +142,25 @@ impl Metrics {
         let kill_switch = Gauge::default();
         own.register("kill_switch", "1 while the kill switch is on", kill_switch.clone());
 
+        let slack_calls = Family::default();
+        own.register(
+            "slack_calls",
+            "Calls of Slack's API by method and outcome",
+            Family::clone(&slack_calls),
+        );
+        let slack_clicks = Family::default();
+        own.register(
+            "slack_clicks",
+            "What people asked for in Slack, by what came of it",
+            Family::clone(&slack_clicks),
+        );
+        let slack_connections = Gauge::default();
+        own.register(
+            "slack_connections",
+            "Socket Mode connections that stand",
+            slack_connections.clone(),
+        );
+
         let counter = |outcome| webhooks.get_or_create_owned(&WebhookLabels { outcome });
         let repair = |repair| repairs.get_or_create_owned(&RepairLabels { repair });
         let status = |status| alerts.get_or_create_owned(&StatusLabels { status });
@@ -163,6 +185,9 @@ impl Metrics {
             bad_policies,
             policies_loaded_at,
             kill_switch,
+            slack_calls,
+            slack_clicks,
+            slack_connections,
         }
     }
 
@@ -269,6 +294,26 @@ impl Metrics {
     /// The kill switch was turned.
     pub fn kill_switch(&self, on: bool) {
         self.kill_switch.set(i64::from(on));
+    }
+
+    /// Slack's API was called.
+    pub fn slack_call(&self, method: &'static str, outcome: &'static str) {
+        self.slack_calls.get_or_create(&SlackLabels { method, outcome }).inc();
+    }
+
+    /// Somebody asked for something in Slack.
+    pub fn slack_click(&self, outcome: &'static str) {
+        self.slack_clicks.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// So many Socket Mode connections stand.
+    pub fn slack_connections(&self, count: usize) {
+        self.slack_connections.set(clamp(count));
+    }
+
+    /// So many messages and stories are not as they should be yet.
+    pub fn slack_behind(&self, count: usize) {
+        self.queue_depth("slack", count);
     }
 
     /// Everything in OpenMetrics' text format.

@@ -90,6 +90,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// Seconds to wait, when the service said.
     pub retry_after: Option<u64>,
+    /// The headers.
+    pub headers: reqwest::header::HeaderMap,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -155,6 +157,7 @@ async fn read(request: RequestBuilder, bytes: usize) -> Result<Answer, String> {
     let status = answer.status();
     let retry_after = answer.headers().get(reqwest::header::RETRY_AFTER);
     let retry_after = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let headers = answer.headers().clone();
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(told)? {
         if body.len() + chunk.len() > bytes {
@@ -162,7 +165,7 @@ async fn read(request: RequestBuilder, bytes: usize) -> Result<Answer, String> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, retry_after, body })
+    Ok(Answer { status, retry_after, headers, body })
 }
 
 /// The error with its causes, without the address.

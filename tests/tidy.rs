@@ -23,7 +23,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("prometheus", &["clock", "domain", "outbound"]),
     ("alertmanager", &["clock", "domain", "outbound"]),
     ("notify", &["clock", "domain", "outbound"]),
-    ("http", &["clock", "config", "domain", "metrics", "secret"]),
+    ("slack", &["clock", "domain", "outbound"]),
+    (
+        "correspondence",
+        &["clock", "config", "domain", "engine", "http", "journal", "metrics", "slack"],
+    ),
+    ("http", &["clock", "config", "domain", "metrics", "secret", "slack"]),
     (
         "engine",
         &[

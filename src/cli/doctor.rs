@@ -4,6 +4,7 @@
 mod cluster;
 mod neighbours;
 mod rights;
+pub mod slack;
 mod store;
 
 use std::process::ExitCode;
@@ -131,6 +132,7 @@ pub async fn examine(config: &Config, clock: &SharedClock) -> Vec<Finding> {
     findings.extend(store::examine(&config.journal.path).await);
     findings.extend(cluster::examine(config, clock, &policies).await);
     findings.extend(neighbours::examine(config, clock, &policies).await);
+    findings.extend(slack::examine(config).await);
     findings
 }
 

@@ -6,15 +6,17 @@
 
 mod address;
 mod flags;
+mod slack;
 mod spec;
 mod validate;
 
 pub use address::{Endpoint, ListenAddress, SecretUrl, TokenSha256};
 pub use flags::Flags;
+pub use slack::{ChannelSpec, SlackGroupSpec, SlackSpec};
 pub use spec::{
     AdminSpec, AlertmanagerSpec, BasicSpec, Config, JournalSpec, KubernetesSpec, LimitsSpec,
-    LogFormat, LogSpec, MutualTlsSpec, OtlpSpec, PersonSpec, PolicyResources, PrometheusSpec,
-    ReceiverSpec, Role, TlsSpec, WebhookAuthSpec, WebhookReceiverSpec, WebhookSpec,
+    LinksSpec, LogFormat, LogSpec, MutualTlsSpec, OtlpSpec, PersonSpec, PolicyResources,
+    PrometheusSpec, ReceiverSpec, Role, TlsSpec, WebhookAuthSpec, WebhookReceiverSpec, WebhookSpec,
 };
 pub use validate::Warning;
 

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::address::{Endpoint, ListenAddress, SecretUrl, TokenSha256};
+use super::slack::SlackSpec;
 use crate::domain::gate::rails::GuardRails;
 
 /// The whole configuration.
@@ -46,6 +47,10 @@ pub struct Config {
     pub people: Vec<PersonSpec>,
     /// Whom policies can escalate to, by name.
     pub receivers: BTreeMap<String, ReceiverSpec>,
+    /// Messages with buttons.
+    pub slack: Option<SlackSpec>,
+    /// Addresses under which people reach what messages point at.
+    pub links: LinksSpec,
     /// The limits over all policies.
     pub rails: GuardRails,
     /// What is written to standard error.
@@ -71,6 +76,8 @@ impl Default for Config {
             alertmanager: None,
             people: Vec::new(),
             receivers: BTreeMap::new(),
+            slack: None,
+            links: LinksSpec::default(),
             rails: GuardRails::default(),
             log: LogSpec::default(),
             otlp: None,
@@ -248,6 +255,8 @@ pub struct PersonSpec {
     /// What they may do at all. Default `viewer`.
     #[serde(default)]
     pub role: Role,
+    /// Their user id in Slack: what they decide there and here is decided by one person.
+    pub slack_user: Option<String>,
     /// A file with their token. Either this or `tokenSha256`.
     pub token_file: Option<PathBuf>,
     /// The SHA-256 of their token, so that the token itself is nowhere on the server.
@@ -298,6 +307,16 @@ pub struct WebhookReceiverSpec {
     pub url: Option<SecretUrl>,
     /// A file with the URL.
     pub url_file: Option<PathBuf>,
+}
+
+/// Where people look. What is not given is not linked.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LinksSpec {
+    /// Orderly's own address.
+    pub console: Option<Endpoint>,
+    /// Alertmanager's pages.
+    pub alertmanager: Option<Endpoint>,
 }
 
 /// The log.
@@ -365,6 +384,7 @@ impl Config {
             .chain(optional([&mut kubernetes.kubeconfig, &mut kubernetes.write_token_file]))
             .chain(self.people.iter_mut().filter_map(|person| person.token_file.as_mut()))
             .chain(receivers)
+            .chain(self.slack.iter_mut().flat_map(SlackSpec::files))
             .for_each(|path| at(directory, path));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::slack::is_id;
 use super::spec::{BasicSpec, Config, PersonSpec, ReceiverSpec};
 use crate::domain::policy::problem::FieldPath;
 use crate::domain::policy::safeguards::rails_problems;
@@ -63,6 +64,7 @@ impl Config {
         self.check_limits(&mut faults);
         self.check_people(&mut faults);
         self.check_receivers(&mut faults);
+        self.check_slack(&mut faults);
         self.check_neighbours(&mut faults);
         // Who says that no custom resources are policies wants none; who says nothing forgot them.
         if self.policies.is_empty() && self.policy_resources.is_none() {
@@ -141,10 +143,11 @@ impl Config {
     }
 
     fn check_people(&self, faults: &mut Faults) {
-        let mut names = BTreeSet::new();
+        let (mut names, mut slack_users) = (BTreeSet::new(), BTreeSet::new());
         for (index, person) in self.people.iter().enumerate() {
             let index = index.to_string();
-            let PersonSpec { name, groups: _, role: _, token_file, token_sha256 } = person;
+            let PersonSpec { name, groups: _, role: _, slack_user, token_file, token_sha256 } =
+                person;
             let plain = !name.is_empty()
                 && name.chars().count() <= NAME_CHARACTERS
                 && !name.chars().any(char::is_control);
@@ -161,6 +164,24 @@ impl Config {
                     &format!("`{name}` is listed twice"),
                     "keep one entry for each person",
                 );
+            }
+            if let Some(user) = slack_user
+                && !is_id(user, USERS)
+            {
+                faults.add(&["people", &index, "slackUser"], &not_an_id(user), USER_HELP);
+            }
+            if let Some(user) = slack_user
+                && !slack_users.insert(user)
+            {
+                faults.add(
+                    &["people", &index, "slackUser"],
+                    &format!("`{user}` is two people"),
+                    "keep it with one of them",
+                );
+            }
+            // Who decides only in Slack needs no token.
+            if token_file.is_none() && token_sha256.is_none() && slack_user.is_some() {
+                continue;
             }
             if token_file.is_some() == token_sha256.is_some() {
                 faults.add(
@@ -185,6 +206,39 @@ impl Config {
                     }
                 }
                 ReceiverSpec::Log {} => {}
+            }
+        }
+    }
+
+    fn check_slack(&self, faults: &mut Faults) {
+        let Some(slack) = &self.slack else { return };
+        if !is_id(&slack.workspace, "TE") {
+            faults.add(
+                &["slack", "workspace"],
+                &not_an_id(&slack.workspace),
+                "write the workspace's id, `T…`: it is in the address of Slack in a browser",
+            );
+        }
+        if slack.channels.is_empty() {
+            let help = "add `{channel: C…}` for everything";
+            faults.add(&["slack", "channels"], "no message would go anywhere", help);
+        }
+        for (index, route) in slack.channels.iter().enumerate() {
+            if !is_id(&route.channel, "CGD") {
+                faults.add(
+                    &["slack", "channels", &index.to_string(), "channel"],
+                    &not_an_id(&route.channel),
+                    "write the channel's id, `C…`: it stands at the end of the channel's details",
+                );
+            }
+        }
+        for (name, group) in &slack.groups {
+            for user in group.users.iter().filter(|user| !is_id(user, USERS)) {
+                faults.add(&["slack", "groups", name, "users"], &not_an_id(user), USER_HELP);
+            }
+            for id in group.user_groups.iter().filter(|id| !is_id(id, "S")) {
+                let help = "write the user group's id, `S…`";
+                faults.add(&["slack", "groups", name, "userGroups"], &not_an_id(id), help);
             }
         }
     }
@@ -237,6 +291,15 @@ fn check_basic(faults: &mut Faults, at: &[&str], basic: &BasicSpec) {
     if basic.username.is_empty() || basic.username.contains(':') {
         faults.add(at, "a user name must not be empty or contain `:`", "change `username`");
     }
+}
+
+/// The first letters of a user's id.
+const USERS: &str = "UW";
+const USER_HELP: &str = "write the user's id, `U…`: names in Slack are chosen freely";
+
+fn not_an_id(text: &str) -> String {
+    let text: String = text.chars().take(40).collect();
+    format!("`{text}` is not the id of one in Slack")
 }
 
 struct Faults(Vec<Fault>);

@@ -260,7 +260,7 @@ impl People {
             };
             known.push((identity, token));
         }
-        let local = (known.is_empty() && config.listen.is_loopback()).then(|| Identity {
+        let local = (config.people.is_empty() && config.listen.is_loopback()).then(|| Identity {
             name: "local".to_owned(),
             groups: BTreeSet::new(),
             role: Role::Admin,

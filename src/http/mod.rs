@@ -10,6 +10,7 @@ pub mod payload;
 pub mod problem;
 pub mod routes;
 pub mod server;
+pub mod slack;
 pub mod status;
 pub mod tls;
 pub mod webhook;

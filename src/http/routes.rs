@@ -15,6 +15,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use super::api::{self, Api};
 use super::auth::People;
 use super::problem::Problem;
+use super::slack::{self, SlackDoor};
 use super::webhook::{self, Webhook};
 use crate::clock::SharedClock;
 use crate::config::Role;
@@ -36,6 +37,8 @@ pub struct Route {
 pub enum Access {
     /// To be the Alertmanager; the webhook checks it before it reads the body.
     Webhook,
+    /// To be Slack; the door checks its signature over the body.
+    Slack,
     /// To be a person with at least this role.
     Person(Role),
 }
@@ -49,6 +52,8 @@ pub struct Site {
     pub api: Arc<Api>,
     /// Who may use it.
     pub people: Arc<People>,
+    /// Where Slack delivers, when it does so over HTTP.
+    pub slack: Option<Arc<SlackDoor>>,
     /// The time.
     pub clock: SharedClock,
 }
@@ -65,9 +70,15 @@ impl FromRef<Site> for Arc<Api> {
     }
 }
 
+impl FromRef<Site> for Option<Arc<SlackDoor>> {
+    fn from_ref(site: &Site) -> Self {
+        site.slack.clone()
+    }
+}
+
 /// Every route.
 pub fn routes() -> Vec<Route> {
-    webhook::routes().into_iter().chain(api::routes()).collect()
+    webhook::routes().into_iter().chain(slack::routes()).chain(api::routes()).collect()
 }
 
 /// The router of the main listener.
@@ -75,7 +86,7 @@ pub fn router(site: Site) -> Router {
     let mut router = Router::new();
     for route in routes() {
         let handler = match route.access {
-            Access::Webhook => route.handler,
+            Access::Webhook | Access::Slack => route.handler,
             Access::Person(role) => {
                 route.handler.route_layer(from_fn_with_state((site.clone(), role), recognise))
             }

@@ -110,3 +110,12 @@ label_sets! {
     /// Of requests to the API server.
     KubernetesLabels { verb: &'static str, code: u16 }
 }
+
+/// A call of Slack's API.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SlackLabels {
+    /// The method.
+    pub method: &'static str,
+    /// `ok`, `limited`, `refused` or `unreachable`.
+    pub outcome: &'static str,
+}

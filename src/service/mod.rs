@@ -6,6 +6,7 @@ pub mod outbound;
 pub mod policy_resources;
 mod policy_status;
 mod rehearsal;
+pub mod slack;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,7 +24,7 @@ use crate::domain::incident::Phase;
 use crate::domain::policy::compiled::Names;
 use crate::engine::{Engine, Ports};
 use crate::http::admin;
-use crate::http::api::Api;
+use crate::http::api::{Api, Incidents};
 use crate::http::auth::{People, WebhookAuth};
 use crate::http::body::BODY_TIMEOUT;
 use crate::http::routes::{self, Site};
@@ -155,7 +156,8 @@ impl Service {
             started: now,
             ceiling: config.rails.mode,
         });
-        let desk = Arc::new(Desk::new(engine.clone()));
+        let desk: Arc<dyn Incidents> = Arc::new(Desk::new(engine.clone()));
+        let door = slack::start(config, &engine, &desk, &metrics, &clock, &mut tasks).await?;
         let webhook = Webhook::new(
             WebhookAuth::new(config, now)?,
             Arc::new(engine.clone()),
@@ -168,6 +170,7 @@ impl Service {
             webhook,
             api: Api::new(desk, watch.clone()),
             people: Arc::new(People::new(config, now)?),
+            slack: door,
             clock: clock.clone(),
         };
         let tls = tls(config, &mut tasks, &clock)?;
@@ -252,7 +255,9 @@ pub async fn policies_once(config: &Config, clock: &SharedClock) -> Arc<PolicySt
 
 /// The names that policies may use.
 pub fn names(config: &Config) -> Names {
-    let groups = config.people.iter().flat_map(|person| person.groups.clone()).collect();
+    let slack = config.slack.iter().flat_map(|slack| slack.groups.keys().cloned());
+    let people = config.people.iter().flat_map(|person| person.groups.clone());
+    let groups = people.chain(slack).collect();
     Names {
         // Without any receiver a policy is not refused for naming one: what cannot be delivered is
         // noted, and `serve --policies` alone suffices.
@@ -260,7 +265,7 @@ pub fn names(config: &Config) -> Names {
             .then(|| config.receivers.keys().cloned().collect()),
         // Nobody configured: the demo and the first five minutes, where anyone on the machine
         // decides.
-        groups: (!config.people.is_empty()).then_some(groups),
+        groups: (!config.people.is_empty() || config.slack.is_some()).then_some(groups),
     }
 }
 

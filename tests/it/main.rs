@@ -19,6 +19,7 @@ mod scenarios;
 mod serve;
 mod serving;
 mod site;
+mod slack;
 mod traces;
 mod webhook;
 mod world;

@@ -91,7 +91,7 @@ pub fn with_patience(yaml: &str, patience: Duration) -> Fixture {
     let people = Arc::new(People::new(&config, now).unwrap());
     let house = Arc::new(House::default());
     let api = Api::new(Arc::<House>::clone(&house), Arc::<House>::clone(&house));
-    let router = router(Site { webhook, api, people, clock: shared });
+    let router = router(Site { webhook, api, people, slack: None, clock: shared });
     Fixture { recorder, house, metrics, clock, router }
 }
 
