@@ -26,7 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("slack", &["clock", "domain", "outbound"]),
     (
         "correspondence",
-        &["clock", "config", "domain", "engine", "http", "journal", "metrics", "slack"],
+        &["clock", "config", "domain", "engine", "http", "journal", "metrics", "notify", "slack"],
     ),
     ("http", &["clock", "config", "domain", "metrics", "secret", "slack"]),
     (

@@ -15,8 +15,9 @@ pub use flags::Flags;
 pub use slack::{ChannelSpec, SlackGroupSpec, SlackSpec};
 pub use spec::{
     AdminSpec, AlertmanagerSpec, BasicSpec, Config, JournalSpec, KubernetesSpec, LimitsSpec,
-    LinksSpec, LogFormat, LogSpec, MutualTlsSpec, OtlpSpec, PersonSpec, PolicyResources,
-    PrometheusSpec, ReceiverSpec, Role, TlsSpec, WebhookAuthSpec, WebhookReceiverSpec, WebhookSpec,
+    LinksSpec, LogFormat, LogSpec, MutualTlsSpec, OtlpSpec, PagerDutySpec, PersonSpec,
+    PolicyResources, PrometheusSpec, ReceiverSpec, Role, TlsSpec, WebhookAuthSpec,
+    WebhookReceiverSpec, WebhookSpec,
 };
 pub use validate::Warning;
 

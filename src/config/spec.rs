@@ -295,8 +295,24 @@ impl Role {
 pub enum ReceiverSpec {
     /// A POST of JSON.
     Webhook(WebhookReceiverSpec),
+    /// PagerDuty's Events API v2: an incident there, acknowledged when a person has it in hand and
+    /// resolved at its end.
+    PagerDuty(PagerDutySpec),
+    /// A workflow of Microsoft Teams that takes a webhook: a card at the beginning and at the end.
+    Teams(WebhookReceiverSpec),
     /// A line in the log.
     Log {},
+}
+
+/// PagerDuty.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PagerDutySpec {
+    /// A file with the integration's key (Events API v2), 32 characters.
+    pub routing_key_file: PathBuf,
+    /// Where events go. Default `https://events.pagerduty.com/v2/enqueue`; the European service region
+    /// has `https://events.eu.pagerduty.com/v2/enqueue`.
+    pub url: Option<Endpoint>,
 }
 
 /// Where to post. Exactly one of the two: the URL may be a secret.
@@ -313,8 +329,6 @@ pub struct WebhookReceiverSpec {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LinksSpec {
-    /// Orderly's own address.
-    pub console: Option<Endpoint>,
     /// Alertmanager's pages.
     pub alertmanager: Option<Endpoint>,
 }
@@ -372,7 +386,10 @@ impl Config {
         });
         let kubernetes = &mut self.kubernetes;
         let receivers = self.receivers.values_mut().filter_map(|receiver| match receiver {
-            ReceiverSpec::Webhook(webhook) => webhook.url_file.as_mut(),
+            ReceiverSpec::Webhook(webhook) | ReceiverSpec::Teams(webhook) => {
+                webhook.url_file.as_mut()
+            }
+            ReceiverSpec::PagerDuty(pager) => Some(&mut pager.routing_key_file),
             ReceiverSpec::Log {} => None,
         });
         optional([&mut auth.bearer_token_file])

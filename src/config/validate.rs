@@ -196,16 +196,20 @@ impl Config {
     fn check_receivers(&self, faults: &mut Faults) {
         for (name, receiver) in &self.receivers {
             match receiver {
-                ReceiverSpec::Webhook(webhook) => {
+                ReceiverSpec::Webhook(webhook) | ReceiverSpec::Teams(webhook) => {
+                    let kind = match receiver {
+                        ReceiverSpec::Teams(_) => "teams",
+                        _ => "webhook",
+                    };
                     if webhook.url.is_some() == webhook.url_file.is_some() {
                         faults.add(
-                            &["receivers", name, "webhook"],
+                            &["receivers", name, kind],
                             &format!("`{name}` needs exactly one of `url` and `urlFile`"),
                             "use `urlFile` when the URL is a secret",
                         );
                     }
                 }
-                ReceiverSpec::Log {} => {}
+                ReceiverSpec::PagerDuty(_) | ReceiverSpec::Log {} => {}
             }
         }
     }

@@ -161,7 +161,7 @@ fn dialogue(
     beside(shared, async move {
         let shared = sharing;
         let Ok(incident) = shared.means.engine.incident(&incident).await else { return };
-        let briefing = shared.briefing(&incident);
+        let briefing = shared.settings.places.brief(&incident);
         let view = match action.as_str() {
             render::DETAILS => render::details(&incident, &briefing),
             _ => render::reason(&action, &value, &briefing),
@@ -326,8 +326,8 @@ fn permitted(click: &Click, role: Option<Role>, known: &Known) -> Result<(), Str
         None => {
             let groups = known.unasked.iter().map(|(id, why)| format!("{id}: {why}"));
             Err(format!(
-                "Whether you may {verb} cannot be found out now ({}); decide in the console or with \
-                 `orderly`, or try again",
+                "Whether you may {verb} cannot be found out now ({}); decide with `orderly`, or try \
+                 again",
                 groups.collect::<Vec<_>>().join("; ")
             ))
         }

@@ -192,7 +192,7 @@ impl Work {
                 return Ok(Done::All);
             }
         }
-        let briefing = shared.briefing(&incident);
+        let briefing = shared.settings.places.brief(&incident);
         let buttons = Buttons { sealer: shared.means.sealer.as_ref(), now };
         let shown = render::message(&briefing, buttons);
         let digest = Digest::of("orderly-slack-message-v1", &shown.arguments());
@@ -269,7 +269,7 @@ impl Work {
         let recorded: Vec<_> = entries.iter().map(codec::decode).collect::<Result<_, _>>()?;
         let all: Vec<_> = recorded.iter().map(|it| Told { at: it.at, event: &it.event }).collect();
         let incident = Incident::fold(id, recorded.iter().map(|it| (it.at, &it.event)))?;
-        let briefing = shared.briefing(&incident);
+        let briefing = shared.settings.places.brief(&incident);
         let version = incident.version;
         // A plan is made in a moment; the evidence is told with it.
         if briefing.standing == Standing::Looking || version <= talk.told {

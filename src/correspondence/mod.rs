@@ -1,14 +1,16 @@
-//! The conversation with people in Slack: keeps one message for each incident as the incident is,
+//! The conversation with people elsewhere. In Slack: keeps one message for each incident as the incident is,
 //! tells its story in the thread, and carries out what people click.
 //!
 //! Follows the journal like everybody else and appends what was said to a stream of its own, so that a
 //! restart goes on where it was. What is clicked is durable before Slack is answered, and carried out
 //! by the same desk that the API uses. Slack may be away for as long as it likes: nothing waits for it.
+//! Of whom an escalation called: tells them when a person has it in hand, and when it is over.
 
 mod book;
 mod clicks;
 mod commands;
 mod messages;
+pub mod notices;
 mod pace;
 mod storm;
 
@@ -21,14 +23,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SharedClock;
 use crate::config::{ChannelSpec, Role};
-use crate::domain::briefing::{Briefing, Link};
 use crate::domain::event::{Event, Person, Stream};
 use crate::domain::gate::rails::StormSpec;
-use crate::domain::incident::Incident;
 use crate::engine::{Engine, EngineError};
 use crate::http::api::Incidents;
 use crate::journal::{Batch, codec};
 use crate::metrics::Metrics;
+use crate::notify::places::Places;
 use crate::slack::api::Api;
 use crate::slack::members::Members;
 use crate::slack::seal::Sealer;
@@ -60,10 +61,8 @@ pub struct Settings {
     pub people: BTreeMap<String, Linked>,
     /// When too much happens for a message each.
     pub storm: StormSpec,
-    /// Orderly's own address, for people.
-    pub console: Option<String>,
-    /// Alertmanager's pages, for people.
-    pub alertmanager: Option<String>,
+    /// Where people reach what messages point at.
+    pub places: Places,
 }
 
 /// What the conversation works with.
@@ -144,32 +143,6 @@ impl Shared {
         let mut book = self.book();
         events.iter().for_each(|event| book.note(now, event));
         Ok(())
-    }
-
-    /// The briefing with the links that the configuration adds.
-    fn briefing(&self, incident: &Incident) -> Briefing {
-        let mut briefing = Briefing::of(incident);
-        if let Some(link) = self.alertmanager_link(incident) {
-            briefing.links.push(link);
-        }
-        let console = self.settings.console.as_deref();
-        let page = console.map(|console| format!("{console}/incidents/{}", incident.id));
-        briefing.links.extend(page.and_then(|url| Link::new("Console", &url)));
-        briefing
-    }
-
-    /// Alertmanager's page with the alerts of this name and namespace.
-    fn alertmanager_link(&self, incident: &Incident) -> Option<Link> {
-        let base = self.settings.alertmanager.as_deref()?;
-        let labels = &incident.alert().labels;
-        let matchers: Vec<_> = ["alertname", "namespace"]
-            .into_iter()
-            .filter_map(|name| Some(format!("{name}={:?}", labels.get(name)?)))
-            .collect();
-        let filter = format!("{{{}}}", matchers.join(","));
-        let filter: String = url::form_urlencoded::byte_serialize(filter.as_bytes()).collect();
-        // Alertmanager's pages read `+` as a plus.
-        Link::new("Alertmanager", &format!("{base}/#/alerts?filter={}", filter.replace('+', "%20")))
     }
 
     /// Who somebody in Slack is to the journal, and what they may do at all; nobody when they are in

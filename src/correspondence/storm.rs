@@ -214,7 +214,7 @@ fn told(shared: &Shared, blowing: &Blowing, since: Timestamp, over: bool, now: T
         policies: most(policies),
         waiting,
         brake: format!("{count} incidents opened in {within}; the storm brake sets at {limit}"),
-        console: shared.settings.console.clone(),
+        console: shared.settings.places.console.clone(),
     }
 }
 

@@ -16,6 +16,29 @@ pub enum Subject {
     Storm,
 }
 
+/// What somebody who is called knows of an incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stage {
+    /// That it wants a person.
+    Called,
+    /// That a person has it in hand.
+    InHand,
+    /// That it is over.
+    Over,
+}
+
+impl Stage {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Called => "it wants a person",
+            Self::InHand => "a person has it in hand",
+            Self::Over => "it is over",
+        }
+    }
+}
+
 /// What somebody asked for. Durable before it is acknowledged; carried out afterwards, once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

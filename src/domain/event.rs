@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Impossible;
 use super::alert::{Alert, Delivery};
-use super::conversation::{Click, Subject};
+use super::conversation::{Click, Stage, Subject};
 use super::diagnosis::Finding;
 use super::facts::{Facts, Target, TargetQuery};
 use super::gate::{Ruling, Verdict};
-use super::id::{Digest, Fingerprint};
+use super::id::{Digest, Fingerprint, IncidentId};
 use super::plan::Plan;
 use super::resolution::Progress;
 
@@ -85,6 +85,18 @@ pub enum Event {
         channel: String,
         /// Its name there.
         ts: String,
+    },
+    /// Whoever was called about an incident was told how it stands. Stream `conversation`.
+    ReceiverTold {
+        /// Which incident.
+        incident: IncidentId,
+        /// The receiver's name.
+        to: String,
+        /// What they know now.
+        stage: Stage,
+        /// The receiver's error, when it was given up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        undelivered: Option<String>,
     },
     /// The story of something was told up to here. Stream `conversation`.
     StoryTold {
@@ -336,6 +348,7 @@ impl Event {
             Self::ClickReceived { .. } => "ClickReceived",
             Self::ClickAnswered { .. } => "ClickAnswered",
             Self::MessagePosted { .. } => "MessagePosted",
+            Self::ReceiverTold { .. } => "ReceiverTold",
             Self::StoryTold { .. } => "StoryTold",
             Self::IncidentOpened { .. } => "IncidentOpened",
             Self::AlertAttached { .. } => "AlertAttached",

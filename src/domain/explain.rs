@@ -44,6 +44,12 @@ fn words(event: &Event) -> String {
         Event::MessagePosted { about, channel, .. } => {
             format!("channel {channel} was told of {}", subject(about))
         }
+        Event::ReceiverTold { incident, to, stage, undelivered: None } => {
+            format!("`{to}` was told of incident {incident}: {}", stage.name())
+        }
+        Event::ReceiverTold { incident, to, undelivered: Some(why), .. } => {
+            format!("`{to}` could not be told of incident {incident}: {why}")
+        }
         Event::StoryTold { about, settled: true, .. } => {
             format!("the whole story of {} is told", subject(about))
         }

@@ -346,6 +346,7 @@ impl Incident {
             | Event::ClickReceived { .. }
             | Event::ClickAnswered { .. }
             | Event::MessagePosted { .. }
+            | Event::ReceiverTold { .. }
             | Event::StoryTold { .. }
             | Event::IncidentOpened { .. } => {}
         }

@@ -117,6 +117,7 @@ async fn keep(shared: &Shared) {
 pub async fn run(shared: &Shared, kept: u64, stop: CancellationToken) -> Result<(), EngineError> {
     let ended = follow(shared, kept, stop).await;
     // Nothing will be followed any more: nobody may wait for it.
+    shared.seen(u64::MAX);
     shared.activity.send_modify(|activity| {
         activity.followed = u64::MAX;
         activity.doubted = u64::MAX;

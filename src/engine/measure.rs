@@ -90,6 +90,7 @@ impl Measures {
             | Event::ClickReceived { .. }
             | Event::ClickAnswered { .. }
             | Event::MessagePosted { .. }
+            | Event::ReceiverTold { .. }
             | Event::StoryTold { .. }
             | Event::Snoozed { .. }
             | Event::AlertAttached { .. }

@@ -149,11 +149,21 @@ impl Engine {
             compiled: Mutex::default(),
         });
         let kept = follow::load(&shared).await?;
+        // Workers wait for the follower to note what they appended: it goes on until the last of them
+        // rests, or what it counts would be missing when another asks the gates.
+        let rested = CancellationToken::new();
         let follower = {
-            let (shared, stop) = (shared.clone(), stop.clone());
-            async move { follow::run(&shared, kept, stop).await }
+            let (shared, rested) = (shared.clone(), rested.clone());
+            async move { follow::run(&shared, kept, rested).await }
         };
-        let scheduler = scheduler::run(shared.clone(), stop);
+        let scheduler = {
+            let shared = shared.clone();
+            async move {
+                let ended = scheduler::run(shared, stop).await;
+                rested.cancel();
+                ended
+            }
+        };
         let tasks: Tasks =
             vec![("follower", Box::pin(follower)), ("scheduler", Box::pin(scheduler))];
         Ok((Self { shared }, tasks))
@@ -175,6 +185,11 @@ impl Engine {
     /// The journal that it keeps.
     pub fn journal(&self) -> &Journal {
         &self.shared.journal
+    }
+
+    /// Whom to tell.
+    pub fn receivers(&self) -> &Receivers {
+        &self.shared.ports.receivers
     }
 
     /// The policies in force.

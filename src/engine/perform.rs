@@ -4,6 +4,7 @@
 use jiff::SignedDuration;
 
 use crate::domain::authority::ApprovedStep;
+use crate::domain::conversation::Stage;
 use crate::domain::event::Event;
 use crate::domain::incident::Incident;
 use crate::domain::lifecycle;
@@ -11,7 +12,6 @@ use crate::domain::plan::{Change, ObjectRef};
 use crate::kubernetes::diff;
 use crate::kubernetes::event::{Event as KubernetesEvent, Regarding, Severity};
 use crate::kubernetes::writer::{Again, Observation, Performed};
-use crate::notify::message::{Link, Message, MessageFact, Severity as Urgency};
 
 use super::Shared;
 use super::drive::Hand;
@@ -191,35 +191,8 @@ pub async fn tell(
     to: &str,
     task: Option<&str>,
 ) -> Result<(), String> {
-    let alert = incident.alert();
-    let phase = incident.phase.name();
     let text = task.map_or_else(|| crate::domain::explain::standing(incident), str::to_owned);
-    let fact = |name: &str, value: String| MessageFact { name: name.to_owned(), value };
-    let mut facts = vec![
-        fact("alert", alert.name().to_owned()),
-        fact("target", incident.target_name()),
-        fact("policy", incident.policy.name.clone()),
-        fact("phase", phase.to_owned()),
-    ];
-    if let Some(proposal) = &incident.proposal {
-        let plan = proposal.plan.steps.iter().map(|step| step.summary.clone());
-        facts.push(fact("plan", plan.collect::<Vec<_>>().join("; ")));
-    }
-    let runbook = incident.policy.spec.runbook.clone();
-    let runbook = runbook.or_else(|| alert.annotations.get("runbook_url").cloned());
-    let link = |title: &str, url: String| Link { title: title.to_owned(), url };
-    let mut links: Vec<_> = runbook.map(|url| link("runbook", url)).into_iter().collect();
-    if !alert.generator_url.is_empty() {
-        links.push(link("source", alert.generator_url.clone()));
-    }
-    let message = Message {
-        incident: incident.id.clone(),
-        severity: Urgency::Critical,
-        title: format!("{} on {}", alert.name(), incident.target_name()),
-        text,
-        facts,
-        links,
-        at: shared.clock.now(),
-    };
-    shared.ports.receivers.send(to, &message).await.map_err(|error| error.to_string())
+    let receivers = &shared.ports.receivers;
+    let message = receivers.about(incident, Stage::Called, text, shared.clock.now());
+    receivers.send(to, &message).await.map_err(|error| error.to_string())
 }

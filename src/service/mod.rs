@@ -17,6 +17,7 @@ use rand::RngExt as _;
 
 use crate::clock::SharedClock;
 use crate::config::Config;
+use crate::correspondence;
 use crate::domain::event::Outcome;
 use crate::domain::gate::Gate;
 use crate::domain::gate::rails::GuardRails;
@@ -157,6 +158,10 @@ impl Service {
             ceiling: config.rails.mode,
         });
         let desk: Arc<dyn Incidents> = Arc::new(Desk::new(engine.clone()));
+        {
+            let telling = correspondence::notices::run(engine.clone(), clock.clone(), stop.clone());
+            tasks.spawn("notices", async move { Ok(telling.await?) });
+        }
         let door = slack::start(config, &engine, &desk, &metrics, &clock, &mut tasks).await?;
         let webhook = Webhook::new(
             WebhookAuth::new(config, now)?,

@@ -2,9 +2,10 @@
 
 use crate::alertmanager::Alertmanager;
 use crate::clock::SharedClock;
-use crate::config::{BasicSpec, Config, ReceiverSpec};
-use crate::notify::webhook::{Address, Webhook};
-use crate::notify::{Receiver, Receivers};
+use crate::config::{BasicSpec, Config, ReceiverSpec, WebhookReceiverSpec};
+use crate::notify::delivery::{Address, Delivery};
+use crate::notify::places::Places;
+use crate::notify::{Receiver, Receivers, pagerduty};
 use crate::outbound::{Credentials, OutboundError, Service};
 use crate::prometheus::Prometheus;
 
@@ -46,23 +47,41 @@ pub fn alertmanager(
     Alertmanager::new(&replicas, clock.clone()).map(Some)
 }
 
+/// Where people reach what messages point at.
+pub fn places(config: &Config) -> Places {
+    let address = |endpoint: &crate::config::Endpoint| {
+        endpoint.url().as_str().trim_end_matches('/').to_owned()
+    };
+    Places { console: None, alertmanager: config.links.alertmanager.as_ref().map(address) }
+}
+
 /// Whom policies can tell.
 pub fn receivers(config: &Config, clock: &SharedClock) -> Receivers {
+    let to = |address: Address| Delivery::new(address, clock.clone());
     let all = config.receivers.iter().map(|(name, spec)| {
         let receiver = match spec {
             ReceiverSpec::Log {} => Receiver::Log,
-            ReceiverSpec::Webhook(spec) => {
-                let address = match (&spec.url, &spec.url_file) {
-                    (_, Some(file)) => Address::File(file.clone()),
-                    (Some(url), None) => Address::Given(url.expose().to_owned().into()),
-                    // Refused when the configuration is read.
-                    (None, None) => Address::Given(String::new().into()),
-                };
-                let webhook = Webhook::new(address, Credentials::None, None, clock.clone());
-                Receiver::Webhook(webhook)
+            ReceiverSpec::Webhook(spec) => Receiver::Webhook(to(address(spec))),
+            ReceiverSpec::Teams(spec) => Receiver::Teams(to(address(spec))),
+            ReceiverSpec::PagerDuty(spec) => {
+                let url = spec.url.as_ref().map(|url| url.url().to_string());
+                let url = url.unwrap_or_else(|| pagerduty::ADDRESS.to_owned());
+                Receiver::PagerDuty {
+                    to: to(Address::Given(url.into())),
+                    routing_key: spec.routing_key_file.clone(),
+                }
             }
         };
         (name.clone(), receiver)
     });
-    Receivers::new(all.collect())
+    Receivers::new(all.collect(), places(config))
+}
+
+fn address(spec: &WebhookReceiverSpec) -> Address {
+    match (&spec.url, &spec.url_file) {
+        (_, Some(file)) => Address::File(file.clone()),
+        (Some(url), None) => Address::Given(url.expose().to_owned().into()),
+        // Refused when the configuration is read.
+        (None, None) => Address::Given(String::new().into()),
+    }
 }

@@ -23,6 +23,8 @@ use crate::slack::members::{Group, Members};
 use crate::slack::seal::Sealer;
 use crate::slack::socket::{self, Connected};
 
+use super::outbound;
+
 /// How often the connections are counted.
 const COUNT: SignedDuration = SignedDuration::from_secs(5);
 
@@ -59,16 +61,12 @@ fn settings(config: &Config, spec: &SlackSpec) -> Settings {
             Linked { name: person.name.clone(), groups: person.groups.clone(), role: person.role };
         Some((person.slack_user.clone()?, linked))
     });
-    let address = |endpoint: &crate::config::Endpoint| {
-        endpoint.url().as_str().trim_end_matches('/').to_owned()
-    };
     Settings {
         channels: spec.channels.clone(),
         roles: spec.groups.iter().map(|(name, group)| (name.clone(), group.role)).collect(),
         people: people.collect::<BTreeMap<_, _>>(),
         storm: config.rails.storm,
-        console: config.links.console.as_ref().map(address),
-        alertmanager: config.links.alertmanager.as_ref().map(address),
+        places: outbound::places(config),
     }
 }
 

@@ -11,6 +11,7 @@ mod house;
 mod journal;
 mod kubernetes;
 mod monitoring;
+mod notices;
 mod notify;
 mod policies;
 mod remediation;

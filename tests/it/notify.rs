@@ -8,11 +8,15 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use jiff::{SignedDuration, Timestamp};
 use orderly::clock::{Clock as _, ManualClock};
-use orderly::domain::id::{Episode, Fingerprint, IncidentId};
-use orderly::notify::message::{Message, Severity};
-use orderly::notify::webhook::{Address, Webhook};
+use orderly::domain::alert::{Alert, AlertStatus};
+use orderly::domain::conversation::Stage;
+use orderly::domain::event::{Event, PolicySnapshot};
+use orderly::domain::id::{Digest, Fingerprint, IncidentId};
+use orderly::domain::incident::Incident;
+use orderly::notify::delivery::{Address, Delivery};
+use orderly::notify::message::Message;
+use orderly::notify::places::Places;
 use orderly::notify::{NotifyError, Receiver, Receivers};
-use orderly::outbound::Credentials;
 use serde_json::Value;
 
 /// Answers with each code in turn, the last for ever, and keeps what it was sent.
@@ -41,15 +45,31 @@ async fn start(answers: &[u16]) -> (Peer, String) {
 
 fn message() -> Message {
     let at = Timestamp::UNIX_EPOCH;
-    Message {
-        incident: IncidentId::of(Episode { fingerprint: Fingerprint(1), starts_at: at }),
-        severity: Severity::Critical,
-        title: "AgentDown is not remediated".to_owned(),
-        text: "look at prod/Deployment/api".to_owned(),
-        facts: Vec::new(),
-        links: Vec::new(),
-        at,
-    }
+    let spec = serde_saphyr::from_str(
+        "{summary: x, match: [a], target: {kind: Deployment, namespaces: [prod]}, causes: []}",
+    );
+    let labels = [("alertname".to_owned(), "AgentDown".to_owned())].into();
+    let alert = Alert {
+        status: AlertStatus::Firing,
+        labels,
+        annotations: [].into(),
+        starts_at: at,
+        ends_at: None,
+        generator_url: String::new(),
+        fingerprint: Fingerprint(1),
+    };
+    let id = IncidentId::of(alert.episode());
+    let policy = PolicySnapshot {
+        name: "agent-down".to_owned(),
+        digest: Digest::of("test", &"policy"),
+        spec: spec.expect("a policy"),
+    };
+    let target = Err("nothing is named".to_owned());
+    let opened =
+        Event::IncidentOpened { alert, policy: Box::new(policy), others: Vec::new(), target };
+    let incident = Incident::open(&id, at, &opened).expect("it opens");
+    let text = "AgentDown is not remediated".to_owned();
+    Receivers::default().about(&incident, Stage::Called, text, at)
 }
 
 /// Sends to a peer that gives these answers, moving the clock whenever somebody sleeps; returns how
@@ -57,9 +77,9 @@ fn message() -> Message {
 async fn send(answers: &[u16]) -> (Peer, Result<(), NotifyError>, SignedDuration) {
     let (peer, url) = start(answers).await;
     let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
-    let webhook = Webhook::new(Address::Given(url.into()), Credentials::None, None, clock.clone());
-    let by_name = [("oncall".to_owned(), Receiver::Webhook(webhook))].into();
-    let receivers = Receivers::new(by_name);
+    let to = Delivery::new(Address::Given(url.into()), clock.clone());
+    let by_name = [("oncall".to_owned(), Receiver::Webhook(to))].into();
+    let receivers = Receivers::new(by_name, Places::default());
     let mut sending = tokio::spawn(async move { receivers.send("oncall", &message()).await });
     let outcome = loop {
         tokio::select! {
@@ -85,7 +105,7 @@ async fn a_receiver_that_restarts_gets_the_message_and_can_tell_repeats() {
         received.iter().map(|(headers, _)| headers["idempotency-key"].clone()).collect();
     assert_eq!(ids.len(), 3);
     assert!(ids.iter().all(|id| *id == ids[0]));
-    assert_eq!(received[0].1["message"]["title"], "AgentDown is not remediated");
+    assert_eq!(received[0].1["message"]["text"], "AgentDown is not remediated");
 }
 
 #[tokio::test]
@@ -114,7 +134,7 @@ async fn a_receiver_that_stays_away_is_given_up() {
 
 #[tokio::test]
 async fn an_unknown_receiver_is_an_error_that_names_the_known_ones() {
-    let receivers = Receivers::new([("log".to_owned(), Receiver::Log)].into());
+    let receivers = Receivers::new([("log".to_owned(), Receiver::Log)].into(), Places::default());
     let error = receivers.send("oncal", &message()).await.expect_err("nobody");
     assert_eq!(error.to_string(), "no receiver is called `oncal`: the configuration has `log`");
     assert_eq!(receivers.send("log", &message()).await, Ok(()));

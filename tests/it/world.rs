@@ -26,6 +26,7 @@ use orderly::kubernetes::connection::{Identity, ReadConnection, WRITE_LIMIT, Wri
 use orderly::kubernetes::reader::Reader;
 use orderly::kubernetes::writer::Writer;
 use orderly::metrics::Metrics;
+use orderly::notify::places::Places;
 use orderly::notify::{Receiver, Receivers};
 use orderly::outbound::{Credentials, Service};
 use orderly::prometheus::Prometheus;
@@ -415,7 +416,7 @@ async fn boot(
         writer: Writer::new(write, "orderly-test"),
         prometheus: Some(prometheus),
         alertmanager,
-        receivers: Receivers::new(receivers.into_iter().collect()),
+        receivers: Receivers::new(receivers.into_iter().collect(), Places::default()),
     };
     let stop = CancellationToken::new();
     let metrics = Arc::new(Metrics::new(clock.now()));

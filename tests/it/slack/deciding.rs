@@ -29,7 +29,6 @@ async fn the_message_is_the_state_from_the_question_to_the_fix() {
             "<https://runbooks.example.com/high-error-rate|Runbook>",
             "<https://prometheus.example.com/graph?g0.expr=errors&amp;g0.tab=1|Prometheus>",
             "<https://alertmanager.example.com/#/alerts?filter=",
-            "|Console>",
         ] {
             assert!(text.contains(part), "`{part}` is not in\n{text}");
         }

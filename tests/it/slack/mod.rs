@@ -4,6 +4,6 @@ mod deciding;
 mod forging;
 mod lasting;
 mod limits;
-mod office;
+pub mod office;
 mod shipping;
 mod workspace;

@@ -46,17 +46,21 @@ pub struct Terms {
     pub approval: String,
     pub mode: &'static str,
     pub more: String,
+    /// The receiver `oncall`, and when it is called.
+    pub oncall: String,
+    pub after: &'static str,
 }
 
 impl Default for Terms {
     fn default() -> Self {
         let approval = "{approvers: [sre], expiresAfter: 30m}".to_owned();
-        Self { approval, mode: "approval", more: String::new() }
+        let oncall = "{log: {}}".to_owned();
+        Self { approval, mode: "approval", more: String::new(), oncall, after: "2h" }
     }
 }
 
 fn policy(terms: &Terms) -> String {
-    let (mode, approval) = (terms.mode, &terms.approval);
+    let (mode, approval, after) = (terms.mode, &terms.approval, terms.after);
     format!(
         r#"
 apiVersion: orderly.dev/v1alpha1
@@ -79,7 +83,7 @@ spec:
       actions: [{{restart: {{}}}}]
   approval: {approval}
   verify: {{within: 1m, rollout: complete, alert: any, query: {{expr: 'sum(rate(errors[5m]))', below: 0.01}}}}
-  escalate: [{{after: 2h, to: oncall}}]
+  escalate: [{{after: {after}, to: oncall}}]
 "#
     )
 }
@@ -118,13 +122,14 @@ impl Office {
         let text = format!(
             "listen: 127.0.0.1:0\nadmin: {{listen: 127.0.0.1:0}}\npolicies: [{at}/policies]\njournal: \
              {{path: {at}/orderly.db}}\nkubernetes: {{kubeconfig: {at}/kubeconfig}}\nprometheus: {{url: \
-             '{}'}}\nreceivers: {{oncall: {{log: {{}}}}}}\nlinks: {{console: \
-             'https://orderly.example.com', alertmanager: 'https://alertmanager.example.com'}}\npeople:\n  - \
+             '{}'}}\nreceivers: {{oncall: {}}}\nlinks: {{alertmanager: \
+             'https://alertmanager.example.com'}}\npeople:\n  - \
              {{name: alice, groups: [sre], role: approver, slackUser: UALICE}}\nslack:\n  apiUrl: '{}'\n  \
              botTokenFile: {at}/bot\n  {transport}\n  workspace: {TEAM}\n  channels: [{{channel: \
              {CHANNEL}}}]\n  groups:\n    sre: {{users: [UBOB], userGroups: [S0001]}}\n    platform: \
              {{users: [UPAULA], role: admin}}\n    readers: {{users: [URITA], role: viewer}}\n{}\n",
             sandbox.prometheus_url(),
+            terms.oncall,
             slack.url,
             terms.more,
         );
