@@ -8,11 +8,9 @@ use crate::domain::conversation::{Click, Subject};
 use crate::domain::event::Event;
 use crate::domain::id::{Digest, IncidentId};
 use crate::engine::EngineError;
-use crate::journal::{JournalReader, Order, Search, codec};
+use crate::journal::JournalReader;
 use crate::slack::api::Place;
 
-/// What was said before is looked at for so long: no incident is open for a month.
-const MEMORY: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// How long the key of a click is remembered: Slack delivers again within minutes, if at all.
 const KEYS: SignedDuration = SignedDuration::from_hours(1);
 /// Settled incidents that are remembered, so that what comes late does not begin a new message.
@@ -51,23 +49,12 @@ impl Book {
     /// When it cannot be read.
     pub async fn load(journal: &JournalReader, now: Timestamp) -> Result<Self, EngineError> {
         let mut book = Self::default();
-        let mut past = None;
-        loop {
-            let search = Search {
-                kinds: codec::kinds(KINDS),
-                since: now.saturating_sub(MEMORY).ok(),
-                order: Order::OldestFirst,
-                past,
-                ..Search::default()
-            };
-            let page = journal.search(search).await?;
-            let Some(last) = page.last() else { return Ok(book) };
-            past = Some(last.seq);
-            for entry in &page {
-                book.note(entry.time, &codec::decode(entry)?.event);
-                book.last = Some(entry.seq);
-            }
-        }
+        super::recall(journal, KINDS, now, |recorded| {
+            book.note(recorded.at, &recorded.event);
+            book.last = Some(recorded.seq);
+        })
+        .await?;
+        Ok(book)
     }
 
     /// Takes note of one event.

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +28,8 @@ use crate::domain::event::{Event, Person, Stream};
 use crate::domain::gate::rails::StormSpec;
 use crate::engine::{Engine, EngineError};
 use crate::http::api::Incidents;
-use crate::journal::{Batch, codec};
+use crate::journal::codec::Recorded;
+use crate::journal::{Batch, JournalReader, Order, Search, codec};
 use crate::metrics::Metrics;
 use crate::notify::places::Places;
 use crate::slack::api::Api;
@@ -125,6 +127,34 @@ impl Correspondence {
         let tasks: Vec<Task> =
             vec![("slack messages", Box::pin(messages)), ("slack clicks", Box::pin(clicks))];
         Ok((Self { shared }, tasks))
+    }
+}
+
+/// What was said before is looked at for so long: no incident is open for a month.
+const MEMORY: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// Hands every entry of these kinds of the last month to `note`, oldest first.
+async fn recall(
+    journal: &JournalReader,
+    kinds: &[&'static str],
+    now: Timestamp,
+    mut note: impl FnMut(Recorded),
+) -> Result<(), EngineError> {
+    let mut past = None;
+    loop {
+        let search = Search {
+            kinds: codec::kinds(kinds),
+            since: now.saturating_sub(MEMORY).ok(),
+            order: Order::OldestFirst,
+            past,
+            ..Search::default()
+        };
+        let page = journal.search(search).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        past = Some(last.seq);
+        for entry in &page {
+            note(codec::decode(entry)?);
+        }
     }
 }
 

@@ -15,10 +15,8 @@ use crate::domain::explain;
 use crate::domain::id::IncidentId;
 use crate::domain::incident::{Incident, Phase};
 use crate::engine::{Engine, EngineError};
-use crate::journal::{Batch, Order, Search, codec};
+use crate::journal::{Batch, codec};
 
-/// Calls of the last month are looked at: no incident is open for longer.
-const MEMORY: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// When what could not be delivered is tried again.
 const AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// How often: after that whoever was called finds it in the journal.
@@ -46,23 +44,11 @@ struct Calls {
 impl Calls {
     async fn load(engine: &Engine, now: Timestamp) -> Result<Self, EngineError> {
         let mut calls = Self { next: engine.journal().head().await?.seq + 1, ..Self::default() };
-        let mut past = None;
-        loop {
-            let search = Search {
-                kinds: codec::kinds(KINDS),
-                since: now.saturating_sub(MEMORY).ok(),
-                order: Order::OldestFirst,
-                past,
-                ..Search::default()
-            };
-            let page = engine.journal().search(search).await?;
-            let Some(last) = page.last() else { return Ok(calls) };
-            past = Some(last.seq);
-            for entry in &page {
-                let recorded = codec::decode(entry)?;
-                calls.note(engine, &recorded.stream, &recorded.event);
-            }
-        }
+        super::recall(engine.journal(), KINDS, now, |recorded| {
+            calls.note(engine, &recorded.stream, &recorded.event);
+        })
+        .await?;
+        Ok(calls)
     }
 
     fn note(&mut self, engine: &Engine, stream: &Stream, event: &Event) {

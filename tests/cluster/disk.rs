@@ -11,8 +11,8 @@ use std::time::Duration;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
-use crate::plane::{self, Namespace};
-use crate::remedy::{Policy, Remedy, WEB, firing, webhook};
+use crate::plane;
+use crate::remedy::{Policy, Remedy, firing, web, webhook};
 use crate::serving::Serving;
 
 /// A few hundred alerts fill it.
@@ -82,9 +82,7 @@ async fn readiness(remedy: &Remedy) -> (StatusCode, String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_and_does_nothing_and_room_is_enough_to_go_on() {
-    let namespace = Namespace::new("disk");
-    namespace.apply(WEB);
-    namespace.rolled_out("deployment/web");
+    let namespace = web("disk");
     let policy = Policy {
         mode: "approval",
         kind: "Deployment",

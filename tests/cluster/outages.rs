@@ -11,7 +11,7 @@ use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
 use crate::plane::{Namespace, audited, kubeconfig, kubectl, until};
-use crate::remedy::{Policy, Remedy, WEB};
+use crate::remedy::{Policy, Remedy, web};
 use crate::serving::Serving;
 use crate::witness::changes;
 
@@ -55,9 +55,7 @@ fn changed(namespace: &Namespace) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_api_server_vanishes_while_people_are_asked() {
     let Some(plane) = kit() else { return };
-    let namespace = Namespace::new("vanishes");
-    namespace.apply(WEB);
-    namespace.rolled_out("deployment/web");
+    let namespace = web("vanishes");
     let mut remedy = Remedy::start(&namespace, &policy("approval")).await;
     let id = remedy.fire().await;
     remedy.until(&id, "waiting-for-approval").await;
@@ -108,9 +106,7 @@ async fn the_api_server_vanishes_while_people_are_asked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_store_hangs_while_a_change_is_made() {
     let Some(plane) = kit() else { return };
-    let namespace = Namespace::new("hangs");
-    namespace.apply(WEB);
-    namespace.rolled_out("deployment/web");
+    let namespace = web("hangs");
     let mut remedy = Remedy::start(&namespace, &policy("auto")).await;
     let id = remedy.fire().await;
     // Right when the step is durable, and its request is on the way or about to be.

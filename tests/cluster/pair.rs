@@ -7,14 +7,11 @@ use serde_json::json;
 
 use crate::alertmanagers::Pair;
 use crate::crashes::journal;
-use crate::plane::Namespace;
-use crate::remedy::WEB;
+use crate::remedy::web;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_halves_repeats_and_a_group_that_grows_are_one_remediation() {
-    let namespace = Namespace::new("pair");
-    namespace.apply(WEB);
-    namespace.rolled_out("deployment/web");
+    let namespace = web("pair");
     // Out of touch, both deliver everything.
     let mut pair = Pair::start(false, &namespace).await;
     pair.post("one", None).await;
@@ -38,9 +35,7 @@ async fn both_halves_repeats_and_a_group_that_grows_are_one_remediation() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silence_made_on_one_half_while_people_are_asked_holds_the_change() {
-    let namespace = Namespace::new("silence");
-    namespace.apply(WEB);
-    namespace.rolled_out("deployment/web");
+    let namespace = web("silence");
     let mut pair = Pair::start(true, &namespace).await;
     pair.post("one", None).await;
     let asking = pair.until_state("waiting-for-approval").await;
@@ -63,9 +58,7 @@ async fn a_silence_made_on_one_half_while_people_are_asked_holds_the_change() {
 /// asks both: it goes by the more cautious answer, before and after they have found each other again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_that_heals_costs_no_second_change_and_hides_no_silence() {
-    let namespace = Namespace::new("partition");
-    namespace.apply(WEB);
-    namespace.rolled_out("deployment/web");
+    let namespace = web("partition");
     let mut pair = Pair::start(true, &namespace).await;
     pair.post("one", None).await;
     let asking = pair.until_state("waiting-for-approval").await;
@@ -95,9 +88,7 @@ async fn a_partition_that_heals_costs_no_second_change_and_hides_no_silence() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_inhibition_that_begins_while_people_are_asked_holds_the_change() {
-    let namespace = Namespace::new("inhibition");
-    namespace.apply(WEB);
-    namespace.rolled_out("deployment/web");
+    let namespace = web("inhibition");
     let mut pair = Pair::start(true, &namespace).await;
     pair.post("one", None).await;
     let asking = pair.until_state("waiting-for-approval").await;
@@ -120,9 +111,7 @@ async fn an_inhibition_that_begins_while_people_are_asked_holds_the_change() {
 /// found" where the other answers "firing", and delivers everything once more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_half_that_is_killed_and_comes_back_changes_nothing() {
-    let namespace = Namespace::new("restarted");
-    namespace.apply(WEB);
-    namespace.rolled_out("deployment/web");
+    let namespace = web("restarted");
     let mut pair = Pair::start(true, &namespace).await;
     pair.post("one", None).await;
     let asking = pair.until_state("waiting-for-approval").await;
@@ -154,9 +143,7 @@ async fn one_half_that_is_killed_and_comes_back_changes_nothing() {
 async fn killed_during_deliveries_no_alert_is_lost_and_none_counts_twice() {
     const ALERTS: usize = 40;
 
-    let namespace = Namespace::new("deliveries");
-    namespace.apply(WEB);
-    namespace.rolled_out("deployment/web");
+    let namespace = web("deliveries");
     let mut pair = Pair::start(false, &namespace).await;
     let instances: Vec<_> = (0..ALERTS).map(|number| number.to_string()).collect();
     for (number, instance) in instances.iter().enumerate() {

@@ -20,6 +20,14 @@ spec: {replicas: 2, selector: {matchLabels: {app: web}}, template: {
   metadata: {labels: {app: web}}, spec: {containers: [{name: app, image: "registry.example.com/app:v1"}]}}}
 "#;
 
+/// A namespace of this name with that workload, rolled out.
+pub fn web(name: &str) -> Namespace {
+    let namespace = Namespace::new(name);
+    namespace.apply(WEB);
+    namespace.rolled_out("deployment/web");
+    namespace
+}
+
 pub struct Remedy {
     pub serving: Serving,
     pub directory: TempDir,

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::between::{Between, Fate};
 use crate::crashes::{configure, journal};
 use crate::plane::{Namespace, audited, kubeconfig, try_kubectl};
-use crate::remedy::{Policy, Remedy, WEB, firing, webhook};
+use crate::remedy::{Policy, Remedy, firing, web, webhook};
 use crate::serving::Serving;
 use crate::witness::changes;
 
@@ -214,9 +214,7 @@ async fn an_api_server_that_asks_for_a_pause_gets_it() {
     /// Longer than the five seconds after which Orderly asks again by its own rules.
     const PAUSE: u32 = 9;
 
-    let namespace = Namespace::new("busy");
-    namespace.apply(WEB);
-    namespace.rolled_out("deployment/web");
+    let namespace = web("busy");
     let between = Between::start().await;
     let policy = Policy {
         mode: "auto",

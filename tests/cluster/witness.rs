@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::plane::{Namespace, audited, kubectl, try_kubectl};
-use crate::remedy::{Policy, Remedy, WEB};
+use crate::remedy::{Policy, Remedy, WEB, web};
 
 /// Whether a request changed something, Events left out.
 pub fn changes(entry: &Value) -> bool {
@@ -32,9 +32,7 @@ fn policy(mode: &str) -> Policy<'_> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dry_run_writes_nothing() {
-    let namespace = Namespace::new("witness-dry");
-    namespace.apply(WEB);
-    namespace.rolled_out("deployment/web");
+    let namespace = web("witness-dry");
     let mut remedy = Remedy::start(&namespace, &policy("dry-run")).await;
     let id = remedy.fire().await;
     remedy.until_over(&id, "dryRun").await;
@@ -50,9 +48,7 @@ async fn a_dry_run_writes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_done_is_what_the_journal_says() {
-    let namespace = Namespace::new("witness-auto");
-    namespace.apply(WEB);
-    namespace.rolled_out("deployment/web");
+    let namespace = web("witness-auto");
     let mut remedy = Remedy::start(&namespace, &policy("auto")).await;
     let id = remedy.fire().await;
     let shown = remedy.until_over(&id, "fixed").await;

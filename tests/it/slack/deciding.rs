@@ -83,11 +83,7 @@ async fn a_refusal_asks_why_and_the_reason_is_kept() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_people_are_two_people_however_they_come() {
-    let terms = Terms {
-        approval: "{approvers: [sre], quorum: 2, expiresAfter: 30m}".to_owned(),
-        ..Terms::default()
-    };
-    let office = Office::with(Way::Http, &terms).await;
+    let office = Office::with(Way::Http, &Terms::quorum(2)).await;
     let id = office.fire(&[]).await;
     let asked = office.message(&id, "Waits for 2 approvals").await;
     office.press("UALICE", &asked, "approve").await;

@@ -118,11 +118,7 @@ async fn foreign_words_call_nobody_and_lead_nowhere() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_clicks_decides_nothing_twice_and_keeps_its_bounds() {
-    let terms = Terms {
-        approval: "{approvers: [sre], quorum: 2, expiresAfter: 30m}".to_owned(),
-        ..Terms::default()
-    };
-    let office = Office::with(Way::Http, &terms).await;
+    let office = Office::with(Way::Http, &Terms::quorum(2)).await;
     let id = office.fire(&[]).await;
     let asked = office.message(&id, "Waits for 2 approvals").await;
     let presses = (0..200).map(|number| {

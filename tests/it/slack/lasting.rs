@@ -75,11 +75,7 @@ async fn a_click_that_was_acknowledged_is_carried_out_after_the_next_start() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_that_comes_twice_counts_once() {
-    let terms = Terms {
-        approval: "{approvers: [sre], quorum: 2, expiresAfter: 30m}".to_owned(),
-        ..Terms::default()
-    };
-    let office = Office::with(Way::Socket, &terms).await;
+    let office = Office::with(Way::Socket, &Terms::quorum(2)).await;
     let id = office.fire(&[]).await;
     let asked = office.message(&id, "Waits for 2 approvals").await;
     let click = office.slack.press("UALICE", &asked, "approve");

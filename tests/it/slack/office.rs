@@ -51,6 +51,14 @@ pub struct Terms {
     pub after: &'static str,
 }
 
+impl Terms {
+    /// So many people of `sre` must agree.
+    pub fn quorum(people: u32) -> Self {
+        let approval = format!("{{approvers: [sre], quorum: {people}, expiresAfter: 30m}}");
+        Self { approval, ..Self::default() }
+    }
+}
+
 impl Default for Terms {
     fn default() -> Self {
         let approval = "{approvers: [sre], expiresAfter: 30m}".to_owned();
