@@ -235,6 +235,8 @@ fn measured() -> String {
     metrics.verification("met", took);
     metrics.queue_depth("journal", 1);
     metrics.kubernetes_request("get", 200);
+    metrics.slack_call("chat.update", "ok");
+    metrics.slack_click("noted");
     metrics.render()
 }
 
@@ -281,7 +283,6 @@ fn rules_and_dashboard_ask_for_what_is_measured() {
         forgotten,
         [
             "alerts_repaired",
-            "queue_depth",
             "journal_batch_entries",
             "policies_last_load_success_timestamp_seconds"
         ],

@@ -18,8 +18,12 @@ use orderly::http::auth::{People, WebhookAuth};
 use orderly::http::intake::{Accepted, Intake, IntakeRefused};
 use orderly::http::problem::Problem;
 use orderly::http::routes::{Site, router};
+use orderly::http::slack::SlackDoor;
 use orderly::http::webhook::Webhook;
 use orderly::metrics::Metrics;
+use orderly::secret::SecretFile;
+use orderly::slack::incoming::Incoming;
+use orderly::slack::listener::{Listener, Reply};
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
@@ -57,6 +61,15 @@ impl Intake for Recorder {
     }
 }
 
+/// Hears nothing: what gets so far was believed to be Slack's.
+struct Deaf;
+
+impl Listener for Deaf {
+    fn hear(&self, _incoming: Incoming) -> BoxFuture<'_, Option<Reply>> {
+        Box::pin(async { None })
+    }
+}
+
 /// A site on a manual clock.
 pub struct Fixture {
     pub recorder: Arc<Recorder>,
@@ -64,6 +77,7 @@ pub struct Fixture {
     pub metrics: Arc<Metrics>,
     pub clock: Arc<ManualClock>,
     pub router: Router,
+    _signing_secret: tempfile::NamedTempFile,
 }
 
 /// With this configuration file.
@@ -91,8 +105,12 @@ pub fn with_patience(yaml: &str, patience: Duration) -> Fixture {
     let people = Arc::new(People::new(&config, now).unwrap());
     let house = Arc::new(House::default());
     let api = Api::new(Arc::<House>::clone(&house), Arc::<House>::clone(&house));
-    let router = router(Site { webhook, api, people, slack: None, clock: shared });
-    Fixture { recorder, house, metrics, clock, router }
+    let signing_secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(signing_secret.path(), "signing").unwrap();
+    let secret = SecretFile::open(signing_secret.path(), now).unwrap();
+    let slack = Some(Arc::new(SlackDoor::new(secret, Arc::new(Deaf), Arc::clone(&shared))));
+    let router = router(Site { webhook, api, people, slack, clock: shared });
+    Fixture { recorder, house, metrics, clock, router, _signing_secret: signing_secret }
 }
 
 /// What came back.
